@@ -1,0 +1,111 @@
+"""The backend contract: the eight primitives, and what a backend says about itself.
+
+A backend package registers one :class:`Backend` under the entry-point group ``mpc_bridge.backends``. The launcher asks it
+which threat models and steps it serves, gives every party process an :class:`Engine` built on that party's
+:class:`~mpc_bridge.runtime.session.Session`, and lets the owners' side (:class:`Owner`) turn tensors into shares and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.lowering.program import (
+    Affine,
+    Input,
+    Linear,
+    Lookup,
+    Maximum,
+    Move,
+    Output,
+    Program,
+    Requantize,
+    Step,
+    Value,
+)
+from mpc_bridge.runtime.session import Session
+from mpc_bridge.security import ThreatModel
+
+#: Version of this contract. A backend built for another one is refused when it is loaded.
+API_VERSION = 1
+
+IntArray = npt.NDArray[np.int64]
+#: One party's share of one value: opaque to everything but its engine.
+Share = Any
+
+
+class Owner(Protocol):
+    """The owners' and receiver's side of a secret-sharing backend. Holds no state; randomness from the system."""
+
+    def share(self, value: Value, tensor: IntArray) -> Sequence[bytes]:
+        """Split ``tensor`` (stored integers, ``value.shape``) into one message per party."""
+        ...
+
+    def share_size(self, value: Value, party: int) -> int:
+        """Bytes of the message that :meth:`share` makes for ``party``."""
+        ...
+
+    def reconstruct(self, value: Value, messages: Sequence[bytes]) -> IntArray:
+        """Stored integers from one message per party. Raises ProtocolAbort or MalformedFrame where they disagree."""
+        ...
+
+    def output_size(self, value: Value, party: int) -> int:
+        """Bytes of the message that ``party`` sends for an output."""
+        ...
+
+
+class Engine(Protocol):
+    """One party's evaluator of Programs. Called in program order; every method may talk through the session."""
+
+    def prepare(self, program: Program) -> None:
+        """Once per program, in the setup phase: keys, compiled circuits."""
+        ...
+
+    def load(self, step: Input, message: bytes) -> Share:
+        """A share from the owner's message (weights in setup, activations online)."""
+        ...
+
+    def weights(self, step: Linear, shares: Sequence[Share]) -> Share:
+        """Once per linear step in setup: packs weight and bias shares into what :meth:`linear` wants."""
+        ...
+
+    def linear(self, step: Linear, x: Share, packed: Share) -> Share: ...
+
+    def affine(self, step: Affine, inputs: Sequence[Share]) -> Share: ...
+
+    def requantize(self, step: Requantize, x: Share) -> Share: ...
+
+    def maximum(self, step: Maximum, x: Share) -> Share: ...
+
+    def lookup(self, step: Lookup, x: Share) -> Share: ...
+
+    def move(self, step: Move, inputs: Sequence[Share]) -> Share: ...
+
+    def output(self, step: Output, x: Share) -> bytes:
+        """This party's message to the receiver."""
+        ...
+
+
+class Backend(Protocol):
+    """What a backend says about itself, before any party starts."""
+
+    name: ClassVar[str]
+    api_version: ClassVar[int]
+    #: every guarantee it gives, strongest first
+    threat_models: ClassVar[tuple[ThreatModel, ...]]
+    devices: ClassVar[tuple[str, ...]]
+
+    def parties(self) -> tuple[int, int]:
+        """Least and greatest number of computing parties."""
+        ...
+
+    def supports(self, step: Step, program: Program) -> str | None:
+        """None when it can run ``step``, else one line that says why not."""
+        ...
+
+    def owner(self) -> Owner: ...
+
+    def engine(self, session: Session, program: Program) -> Engine: ...
