@@ -1,0 +1,51 @@
+"""Shared fixtures: where the real models are, and a cap on native threads so that parallel workers do not fight."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before numpy loads: one worker per core is already parallel.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def vectors_root() -> Path:
+    """Folder of the real models: ``MPC_BRIDGE_VECTORS``, or ``shared/vectors`` beside the clone."""
+    return Path(os.environ.get("MPC_BRIDGE_VECTORS") or REPOSITORY.parent / "shared" / "vectors")
+
+
+def vector_names() -> list[str]:
+    """Names of the real models that are present, sorted; empty when the folder is absent.
+
+    For ``pytest.mark.parametrize``: an empty list makes pytest skip the test and say so.
+    """
+    root = vectors_root()
+    return sorted(path.parent.name for path in root.glob("*/model.tflite"))
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """Folder of the real models; skips the test when it is absent."""
+    root = vectors_root()
+    if not vector_names():
+        pytest.skip(f"no real models in {root}; set MPC_BRIDGE_VECTORS to their folder")
+    return root
+
+
+@pytest.fixture(scope="session")
+def vector(vectors: Path) -> Callable[[str], Path]:
+    """``vector(name)``: folder of one real model; skips the test when that model is absent."""
+
+    def find(name: str) -> Path:
+        folder = vectors / name
+        if not (folder / "model.tflite").is_file():
+            pytest.skip(f"no model {name} in {vectors}")
+        return folder
+
+    return find
