@@ -1,23 +1,36 @@
 """The one list of ops: what each kind is, which inputs it takes and which attributes it carries.
 
 Importers emit these kinds, the verifier checks against this table, the reference interpreter, the lowering, the tests
-and the support table iterate over it. Adding an op is one entry here plus one function in ``reference`` and ``lowering``.
+and the support table iterate over it. Adding an op is one entry here plus one function in ``shapes``, ``reference`` and
+``lowering``.
 
-Attributes shared by several kinds:
+Activations are int8 or uint8, the same for all inputs and outputs of an op unless its entry says otherwise; float32 is
+only the input of a QUANTIZE that reads a model input, and the output of a DEQUANTIZE that writes a model output. Weights have
+the activations' type, biases are int32, both are secret constants. An activation is quantized per tensor; int8 weights per
+tensor or per output channel with zero points 0; uint8 weights per tensor, with any zero point.
+
+Attributes shared by several kinds (tuples, never lists; ``int`` and ``float`` are not interchanged):
 
 ``requantization``
     ``(rule, multipliers, low, high)``: how the accumulator becomes the output. ``multipliers`` is a tuple of doubles, one
-    per output channel (or one for all), computed by the importer with the framework's own float arithmetic.
+    per output channel where the weights are quantized per channel (one for all otherwise), finite, positive and below
+    ``2**30``, computed by the importer with the framework's own float arithmetic.
     ``low`` and ``high`` are the activation bounds in the output's integer type. Rules:
 
     ``"mbqm"``
         ``clamp(MBQM(acc, QM(multiplier)) + zero_point)``: TFLite's double rounding.
     ``"float64_half_away"``
-        ``clamp(round_half_away(float64(acc) * multiplier) + zero_point)`` where the product is formed as LiteRT does.
+        ``clamp(round_half_away(float64(acc) * multiplier) + zero_point)``, ``multiplier = s_in * s_w / s_out`` in float64.
+    ``"float32_divide"``
+        float QUANTIZE only: ``clamp(round_half_away(float32(x / multiplier)) + zero_point)``; ``multiplier`` is the output's
+        float32 scale.
+``bounds``
+    ``(low, high)``: activation bounds of the poolings, in the output's integer type.
 ``padding``
-    ``((top, bottom), (left, right))`` cells, explicit.
+    ``((top, bottom), (left, right))`` cells, explicit. Padded cells contribute nothing (convolutions) or do not exist
+    (poolings, where every window covers at least one cell of the image).
 ``stride``, ``dilation``, ``window``
-    ``(rows, columns)``.
+    ``(rows, columns)``, each at least 1.
 """
 
 from __future__ import annotations
@@ -32,7 +45,7 @@ class OpKind:
     Attributes:
         name: the TFLite built-in name; other importers map onto it.
         inputs: least and greatest number of tensor inputs (``-1`` inputs counted).
-        attributes: names that must all be present.
+        attributes: names that must all be present, and no others.
         receiver: True when the receiver computes it after the reveal if it is trailing (and only then).
         summary: for ``mpc-bridge ops`` and the documents.
     """
@@ -48,22 +61,43 @@ _LINEAR = ("requantization",)
 _WINDOW = ("window", "stride", "padding")
 
 OPS: tuple[OpKind, ...] = (
+    # rule "mbqm"
     OpKind("CONV_2D", (2, 3), ("stride", "dilation", "padding", *_LINEAR), False, "x NHWC, weights OHWI, bias int32"),
+    # rule "mbqm"; output channel o reads input channel o // depth_multiplier (an int, at least 1)
     OpKind("DEPTHWISE_CONV_2D", (2, 3), ("stride", "dilation", "padding", "depth_multiplier", *_LINEAR), False,
            "x NHWC, weights 1HWC, bias int32"),
+    # rule "mbqm" or "float64_half_away". keep_num_dims (a bool): the output is x.shape[:-1] + (O,); otherwise x is read as
+    # (elements / K, K) and the output is (elements / K, O), whatever x's own shape is
     OpKind("FULLY_CONNECTED", (2, 3), ("keep_num_dims", *_LINEAR), False, "x [..., K], weights [O, K], bias int32"),
+    # left_shift: 20; input_multipliers: (s1 / T, s2 / T) with T = 2 * max(s1, s2), doubles in (0, 1);
+    # requantization: rule "mbqm", one multiplier T / (2**20 * s_out) below 1. numpy broadcasting
     OpKind("ADD", (2, 2), ("left_shift", "input_multipliers", *_LINEAR), False, "broadcasting sum of two tensors"),
+    # on raw integers: the zero points play no part
     OpKind("AVERAGE_POOL_2D", (1, 1), (*_WINDOW, "bounds"), False, "mean over valid cells, rounded as the type does"),
     OpKind("MAX_POOL_2D", (1, 1), (*_WINDOW, "bounds"), False, "maximum over valid cells, then the bounds"),
+    # axes: ascending, not negative, not empty; keep_dims: a bool. rule "mbqm" with multiplier s_in / s_out, before the
+    # framework folds the number of elements into it (QM first, then floor(q * 2**k / n): see reference)
     OpKind("MEAN", (1, 1), ("axes", "keep_dims", *_LINEAR), False, "mean over axes, requantized"),
     OpKind("RESHAPE", (1, 1), (), False, "to the output tensor's shape"),
+    # filled with the output's zero point; raw integers are copied
     OpKind("PAD", (1, 1), ("paddings",), False, "with the zero point; paddings ((before, after), ...) per axis"),
+    # axis: not negative; int8 inputs are quantized as the output is
     OpKind("CONCATENATION", (1, 64), ("axis",), False, "along an axis; uint8 inputs are rescaled to the output"),
-    OpKind("QUANTIZE", (1, 1), (), False, "integer to integer: requantized; float to integer: done by the data owner"),
+    # int8 or uint8 to int8 or uint8: rule "mbqm", multiplier s_in / s_out; float32 to int8 or uint8: rule "float32_divide"
+    OpKind("QUANTIZE", (1, 1), _LINEAR, False, "integer to integer: requantized; float to integer: by the data owner"),
     OpKind("DEQUANTIZE", (1, 1), (), True, "float32(scale * (q - zero_point)), after the reveal"),
-    OpKind("SOFTMAX", (1, 1), ("beta",), True, "gemmlowp fixed point, after the reveal"),
+    # beta: a float32 as double, positive; the output has scale 1/256 and the type's lowest value as zero point
+    OpKind("SOFTMAX", (1, 1), ("beta",), True, "gemmlowp fixed point along the last axis, after the reveal"),
+    # rule "mbqm", multiplier float32(s_in / s_out); the bounds as requantization's
     OpKind("RELU", (1, 1), _LINEAR, False, "requantized, lower bound at zero"),
     OpKind("RELU6", (1, 1), _LINEAR, False, "requantized, bounds at zero and six"),
 )
 
 BY_NAME: dict[str, OpKind] = {kind.name: kind for kind in OPS}
+
+#: What a ``requantization`` may name, with the kinds that may name it.
+RULES: dict[str, tuple[str, ...]] = {
+    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN", "QUANTIZE", "RELU", "RELU6"),
+    "float64_half_away": ("FULLY_CONNECTED",),
+    "float32_divide": ("QUANTIZE",),
+}
