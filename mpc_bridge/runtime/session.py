@@ -1,0 +1,101 @@
+"""One party's place among the others: rounds of messages, the device it computes on, fresh PRF domains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from mpc_bridge.errors import PeerError
+from mpc_bridge.runtime.meter import CostMeter
+from mpc_bridge.runtime.transport import Channel, Incoming, Kind, Outgoing, Transfer, Waiter, flatten
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from mpc_bridge.kernels import Device
+
+#: Default seconds without a byte from a peer that is due before it counts as lost.
+DEFAULT_TIMEOUT = 60.0
+
+
+class Session:
+    """What an engine gets: who it is, where it computes, and how it talks.
+
+    Args:
+        party: own index, 0-based.
+        parties: how many compute.
+        device: owns this party's buffers and kernels.
+        channels: peer index → authenticated channel, one for every other party.
+        control: the launcher's channel; its end interrupts every wait.
+        meter: counts what is sent.
+        timeout: seconds without a byte from a peer that is due.
+    """
+
+    def __init__(self, party: int, parties: int, device: Device, channels: Mapping[int, Channel], *,
+                 control: Channel | None = None, meter: CostMeter | None = None,
+                 timeout: float = DEFAULT_TIMEOUT) -> None:
+        self.party = party
+        self.parties = parties
+        self.device = device
+        self.meter = meter if meter is not None else CostMeter()
+        self.timeout = timeout
+        self._channels = dict(channels)
+        self._waiter = Waiter(timeout, (control,) if control is not None else ())
+        self._round = 0
+        self._domain = 0
+
+    @property
+    def rounds(self) -> int:
+        """Rounds so far; the same at every party that is in step."""
+        return self._round
+
+    def exchange(self, sends: Mapping[int, Sequence[Buffer]], receives: Mapping[int, Sequence[Buffer]]) -> None:
+        """One round: send to and receive from any subset of the peers, all at once.
+
+        Every party calls it in lockstep, also a party that neither sends nor receives. Each peer's buffers travel as one
+        frame, without a copy; a peer whose buffers hold no byte at all gets no frame, and its receiver expects none.
+
+        Args:
+            sends: peer → buffers (C-contiguous). They are free again on return.
+            receives: peer → writable buffers (C-contiguous) whose sizes are what that peer sends this round.
+
+        Raises:
+            PeerLost, PeerTimeout: a peer ended, or sent nothing for :attr:`timeout` seconds.
+            MalformedFrame: a peer is out of step or does not speak the protocol. No content of ``receives`` is to be used.
+        """
+        tag = self._round
+        self._round = tag + 1
+        meter = self.meter
+        meter.count_round()
+        transfers: list[Transfer] = []
+        for peer, buffers in sends.items():
+            views = flatten(buffers)
+            if views:
+                outgoing = Outgoing(self._channels[peer], Kind.ROUND, tag, views)
+                meter.count_message(peer, outgoing.size)
+                transfers.append(outgoing)
+        for peer, buffers in receives.items():
+            views = flatten(buffers)
+            if views:
+                transfers.append(Incoming(self._channels[peer], Kind.ROUND, tag, views))
+        try:
+            self._waiter.run(transfers)
+        except PeerError as error:
+            error.where = f"party {self.party}, round {tag}, {error.where}"
+            raise
+
+    def domain(self, count: int = 1) -> int:
+        """First of ``count`` consecutive PRF counter domains that no other call of this session returned.
+
+        The same at every party as long as all parties ask in the same order with the same counts.
+        """
+        if count < 1:
+            raise ValueError("count must be at least 1")
+        first = self._domain
+        self._domain = first + count
+        return first
+
+    def close(self) -> None:
+        """Close every peer's channel; they see the end of the stream."""
+        for channel in self._channels.values():
+            channel.close()

@@ -1,0 +1,337 @@
+"""Frames on stream sockets: Unix or TCP, non-blocking, sends and receives overlapped, no copy of large arrays.
+
+A frame is a 24-byte header (magic, protocol version, kind, tag, payload length; little endian) and its payload. The
+receiver says which kind, tag and length it expects; anything else is :class:`~mpc_bridge.errors.MalformedFrame`.
+Header and payload travel in one gathering write and one scattering read where the socket's buffers allow, so that a
+small message costs one system call at each end. Python releases the GIL in each of them.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpc_bridge.errors import MalformedFrame, PeerLost, PeerTimeout
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MAGIC = 0x4250434D  # "MCPB" on the wire
+PROTOCOL_VERSION = 1
+HEADER = struct.Struct("<IHHQQ")
+HEADER_BYTES = HEADER.size
+#: No frame is longer than this, whatever its header says.
+MAX_PAYLOAD = 1 << 40
+#: How much the kernel may hold per direction: a round of a mid-size layer without waiting for the reader.
+SOCKET_BUFFER = 4 << 20
+#: Buffers per gathering write or scattering read (IOV_MAX is 1024 on Linux and macOS).
+_MAX_VECTORS = 512
+_LOST_EVENTS = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+
+
+class Kind(IntEnum):
+    """What a frame carries."""
+
+    HELLO = 1
+    ROUND = 2
+    CIRCUIT = 3
+    READY = 4
+    WEIGHT = 5
+    INPUT = 6
+    OUTPUT = 7
+    PROGRESS = 8
+    FINISH = 9
+    REPORT = 10
+    ERROR = 11
+
+
+class Frame(NamedTuple):
+    """A received frame whose length the receiver did not know beforehand."""
+
+    kind: int
+    tag: int
+    payload: bytearray
+
+
+def flatten(buffers: Iterable[Buffer]) -> list[memoryview]:
+    """Byte views of C-contiguous buffers, empty ones dropped. Raises TypeError for a strided buffer."""
+    views = []
+    for buffer in buffers:
+        view = memoryview(buffer)
+        if view.nbytes:
+            views.append(view if view.format == "B" and view.ndim == 1 and view.contiguous else view.cast("B"))
+    return views
+
+
+def encode_header(kind: int, tag: int, length: int) -> bytes:
+    """The 24 bytes in front of ``length`` payload bytes."""
+    return HEADER.pack(MAGIC, PROTOCOL_VERSION, kind, tag, length)
+
+
+class Channel:
+    """One end of a stream to ``label`` ("party 2", "launcher"). Owns the socket.
+
+    Attributes:
+        sent: bytes handed to the socket so far, framing included.
+        received: bytes taken from it.
+    """
+
+    def __init__(self, sock: socket.socket, label: str) -> None:
+        sock.setblocking(False)
+        if sock.family != getattr(socket, "AF_UNIX", None):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+            # The kernel caps the request silently; TCP would tune itself up only slowly.
+            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        self.socket = sock
+        self.label = label
+        self.sent = 0
+        self.received = 0
+
+    def fileno(self) -> int:
+        """File descriptor, -1 once closed."""
+        return self.socket.fileno()
+
+    def close(self) -> None:
+        """Close the socket; the peer sees the end of the stream."""
+        self.socket.close()
+
+    def write_some(self, views: list[memoryview]) -> int:
+        """Hand over as much as the socket takes now (0: nothing). Raises PeerLost."""
+        try:
+            count = self.socket.sendmsg(views if len(views) <= _MAX_VECTORS else views[:_MAX_VECTORS])
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise lost(self.label, "while sending") from error
+        self.sent += count
+        return count
+
+    def read_some(self, views: list[memoryview]) -> int:
+        """Take what has arrived, at most the views' bytes (0: nothing yet). Raises PeerLost, also at the end of the stream."""
+        try:
+            count = self.socket.recvmsg_into(views if len(views) <= _MAX_VECTORS else views[:_MAX_VECTORS])[0]
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            raise lost(self.label, "while receiving") from error
+        if not count:
+            raise lost(self.label, "while receiving")
+        self.received += count
+        return count
+
+
+def lost(label: str, where: str) -> PeerLost:
+    """The error for a connection that ended."""
+    return PeerLost(f"lost the connection to {label}", where=where, hint=f"see why {label} ended, then run again")
+
+
+def _drop(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of ``views`` after their first ``count`` bytes."""
+    for index, view in enumerate(views):
+        size = view.nbytes
+        if count < size:
+            return [view[count:], *views[index + 1 :]]
+        count -= size
+    return []
+
+
+class Outgoing:
+    """A frame on its way out. ``advance`` until it returns True."""
+
+    __slots__ = ("channel", "deadline", "fd", "size", "views")
+    events = select.POLLOUT
+
+    def __init__(self, channel: Channel, kind: int, tag: int, views: Sequence[memoryview]) -> None:
+        self.channel = channel
+        self.fd = channel.fileno()
+        self.deadline = 0.0
+        length = sum([view.nbytes for view in views])
+        self.size = HEADER_BYTES + length
+        self.views = [memoryview(encode_header(kind, tag, length)), *views]
+
+    def advance(self) -> bool:
+        """Send what the socket takes; True when all of it is gone."""
+        count = self.channel.write_some(self.views)
+        self.deadline = 0.0 if count else self.deadline
+        self.views = _drop(self.views, count)
+        return not self.views
+
+
+class Incoming:
+    """A frame of known kind, tag and length on its way into ``views``. ``advance`` until it returns True.
+
+    The buffers hold unchecked bytes until then. Raises MalformedFrame as soon as the header is not the expected one.
+    """
+
+    __slots__ = ("channel", "checked", "count", "deadline", "expected", "fd", "header", "views")
+    events = select.POLLIN
+
+    def __init__(self, channel: Channel, kind: int, tag: int, views: Sequence[memoryview]) -> None:
+        self.channel = channel
+        self.fd = channel.fileno()
+        self.deadline = 0.0
+        self.expected = encode_header(kind, tag, sum([view.nbytes for view in views]))
+        self.header = bytearray(HEADER_BYTES)
+        self.views = [memoryview(self.header), *views]
+        self.count = 0
+        self.checked = False
+
+    def advance(self) -> bool:
+        """Take what has arrived; True when the frame is complete."""
+        count = self.channel.read_some(self.views)
+        if not count:
+            return False
+        self.deadline = 0.0
+        self.count += count
+        self.views = _drop(self.views, count)
+        if not self.checked and self.count >= HEADER_BYTES:
+            if self.header != self.expected:
+                raise _mismatch(self.channel, self.header, self.expected)
+            self.checked = True
+        return not self.views
+
+
+class AnyIncoming:
+    """A frame whose kind and length only its header tells, up to ``limit`` payload bytes."""
+
+    __slots__ = ("channel", "deadline", "fd", "frame", "header", "limit", "payload", "views")
+    events = select.POLLIN
+
+    def __init__(self, channel: Channel, limit: int) -> None:
+        self.channel = channel
+        self.fd = channel.fileno()
+        self.deadline = 0.0
+        self.limit = limit
+        self.header = bytearray(HEADER_BYTES)
+        self.payload: bytearray | None = None
+        self.views = [memoryview(self.header)]
+        self.frame: Frame | None = None
+
+    def advance(self) -> bool:
+        """Take what has arrived; True when :attr:`frame` is complete. Never reads into the next frame."""
+        while self.views:
+            count = self.channel.read_some(self.views)
+            if not count:
+                return False
+            self.deadline = 0.0
+            self.views = _drop(self.views, count)
+            if not self.views and self.payload is None:
+                self.payload = bytearray(self._length())
+                self.views = flatten([self.payload])
+        if self.frame is None:
+            _, _, kind, tag, _ = HEADER.unpack(self.header)
+            assert self.payload is not None
+            self.frame = Frame(kind, tag, self.payload)
+        return True
+
+    @property
+    def started(self) -> bool:
+        """Whether any byte of it has arrived."""
+        return self.payload is not None or self.views[0].nbytes < HEADER_BYTES
+
+    def _length(self) -> int:
+        magic, version, kind, _, length = HEADER.unpack(self.header)
+        if magic != MAGIC:
+            raise MalformedFrame(f"{self.channel.label} sent bytes that are not a frame", where="frame header",
+                                 hint="check that every party runs mpc-bridge and nothing else uses its address")
+        if version != PROTOCOL_VERSION:
+            raise MalformedFrame(f"{self.channel.label} speaks protocol version {version}, this party {PROTOCOL_VERSION}",
+                                 where="frame header", hint="run the same version of mpc-bridge at every party")
+        if length > min(self.limit, MAX_PAYLOAD):
+            raise MalformedFrame(f"{self.channel.label} announces a frame of {length} bytes, at most {self.limit} expected",
+                                 where=f"frame of kind {kind}", hint="run the same model and options at every party")
+        return int(length)
+
+
+Transfer = Outgoing | Incoming | AnyIncoming
+
+
+def _mismatch(channel: Channel, header: bytearray, expected: bytes) -> MalformedFrame:
+    magic, version, kind, tag, length = HEADER.unpack(header)
+    _, _, want_kind, want_tag, want_length = HEADER.unpack(expected)
+    if magic != MAGIC or version != PROTOCOL_VERSION:
+        return MalformedFrame(f"{channel.label} sent bytes that are not a frame of protocol version {PROTOCOL_VERSION}",
+                              where=f"round {want_tag}", hint="run the same version of mpc-bridge at every party")
+    return MalformedFrame(
+        f"{channel.label} sent a frame of kind {kind}, tag {tag}, {length} bytes "
+        f"where kind {want_kind}, tag {want_tag}, {want_length} bytes was due",
+        where=f"round {want_tag}", hint="run the same version, model and options at every party")
+
+
+class Waiter:
+    """Drives transfers on the channels they use, and notices the death of ``watched`` ones meanwhile.
+
+    Args:
+        timeout: seconds without a byte on a pending transfer after which it fails with PeerTimeout.
+        watched: channels on which, outside a transfer, only an end matters (the launcher's).
+    """
+
+    def __init__(self, timeout: float, watched: Sequence[Channel] = ()) -> None:
+        self.timeout = timeout
+        self._poll = select.poll()
+        # What the poll object is registered for; rounds repeat the same pattern, so it rarely changes.
+        self._interest: dict[int, int] = {}
+        self._watched = {channel.fileno(): channel.label for channel in watched}
+
+    def run(self, transfers: Sequence[Transfer]) -> None:
+        """Complete every transfer. Raises PeerLost, PeerTimeout or MalformedFrame."""
+        waiting = [transfer for transfer in transfers if transfer.events == select.POLLIN or not transfer.advance()]
+        while waiting:
+            ready = self._wait(waiting)
+            waiting = [transfer for transfer in waiting if not (transfer.fd in ready and transfer.advance())]
+
+    def _wait(self, waiting: Sequence[Transfer]) -> set[int]:
+        """Descriptors on which some transfer can move."""
+        wanted: dict[int, int] = {}
+        for transfer in waiting:
+            wanted[transfer.fd] = wanted.get(transfer.fd, 0) | transfer.events
+        for fd in self._watched:
+            wanted.setdefault(fd, _LOST_EVENTS)
+        if wanted != self._interest:
+            self._register(wanted)
+        ready = self._poll.poll(0)
+        if not ready:
+            now = time.monotonic()
+            for transfer in waiting:
+                transfer.deadline = transfer.deadline or now + self.timeout
+            first = min(waiting, key=lambda transfer: transfer.deadline)
+            ready = self._poll.poll(max(0.0, first.deadline - now) * 1000)
+            if not ready and time.monotonic() >= first.deadline:
+                raise PeerTimeout(f"no word from {first.channel.label} for {self.timeout:g} s",
+                                  where="waiting for a frame" if first.events == select.POLLIN else "sending a frame",
+                                  hint="see whether it still runs; raise --timeout for a slow network or machine")
+        fds = {fd for fd, _ in ready}
+        for fd in fds & self._watched.keys():
+            if wanted[fd] == _LOST_EVENTS:
+                raise lost(self._watched[fd], "while waiting for another party")
+        return fds
+
+    def _register(self, wanted: dict[int, int]) -> None:
+        for fd in self._interest.keys() - wanted.keys():
+            self._poll.unregister(fd)
+        for fd, events in wanted.items():
+            if self._interest.get(fd) != events:
+                self._poll.register(fd, events)
+        self._interest = wanted
+
+
+def send_frame(channel: Channel, kind: int, tag: int, buffers: Iterable[Buffer], timeout: float) -> int:
+    """Send one frame and return its size, framing included. Raises PeerLost or PeerTimeout."""
+    outgoing = Outgoing(channel, kind, tag, flatten(buffers))
+    if not outgoing.advance():
+        Waiter(timeout).run([outgoing])
+    return outgoing.size
+
+
+def receive_frame(channel: Channel, limit: int, timeout: float) -> Frame:
+    """Receive the next frame, at most ``limit`` payload bytes. Raises PeerLost, PeerTimeout or MalformedFrame."""
+    incoming = AnyIncoming(channel, limit)
+    Waiter(timeout).run([incoming])
+    assert incoming.frame is not None
+    return incoming.frame
