@@ -1,0 +1,39 @@
+// The table of kernel bodies that one instruction-set target provides, and the one in use.
+//
+// A body assumes checked arguments: the *_abi.cpp files check, then call through active(). Bodies live in namespace
+// mpcb::MPCB_TARGET, once per target. They must not instantiate standard-library templates or call non-static inline
+// functions from outside that namespace: the linker keeps one copy of those, which may hold instructions that this CPU lacks.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "mpcb.h"
+
+namespace mpcb {
+
+struct RingKernels {
+  void (*channel_affine)(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n,
+                         uint64_t* out);
+  void (*axpy)(uint64_t* y, const uint64_t* x, uint64_t a, size_t n);
+  void (*add)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+  void (*sub)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+  void (*add_constant)(const uint64_t* x, uint64_t a, uint64_t* out, size_t n);
+  void (*window_sum)(const mpcb_geometry& geometry, const uint64_t* x, uint64_t* z);
+  void (*axis_sum)(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z);
+};
+
+struct Kernels {
+  const RingKernels* ring;
+};
+
+// The table selected by the CPU and the mask.
+const Kernels& active();
+
+#ifdef MPCB_TARGET
+namespace MPCB_TARGET {
+extern const RingKernels ring_kernels;
+}
+#endif
+
+}  // namespace mpcb

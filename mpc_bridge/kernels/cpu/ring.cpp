@@ -1,0 +1,74 @@
+// Ring arrays modulo 2^64: plain loops, which the compiler vectorises for each target.
+#include "kernels.h"
+#include "window.h"
+
+namespace mpcb::MPCB_TARGET {
+namespace {
+
+void channel_affine(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n, uint64_t* out) {
+  if (channels == 1) {
+    const uint64_t factor = m[0], constant = c == nullptr ? 0 : c[0];
+    for (size_t i = 0; i < n; i++) out[i] = x[i] * factor + constant;
+    return;
+  }
+  for (size_t base = 0; base < n; base += channels) {
+    if (c == nullptr) {
+      for (size_t i = 0; i < channels; i++) out[base + i] = x[base + i] * m[i];
+    } else {
+      for (size_t i = 0; i < channels; i++) out[base + i] = x[base + i] * m[i] + c[i];
+    }
+  }
+}
+
+void axpy(uint64_t* y, const uint64_t* x, uint64_t a, size_t n) {
+  for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+void add(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = x[i] + y[i];
+}
+
+void sub(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = x[i] - y[i];
+}
+
+void add_constant(const uint64_t* x, uint64_t a, uint64_t* out, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = x[i] + a;
+}
+
+void window_sum(const mpcb_geometry& g, const uint64_t* x, uint64_t* z) {
+  const size_t channels = static_cast<size_t>(g.in_channels);
+  for (int64_t b = 0; b < g.batch; b++)
+    for (int64_t oh = 0; oh < g.out_height; oh++)
+      for (int64_t ow = 0; ow < g.out_width; ow++, z += channels) {
+        for (size_t c = 0; c < channels; c++) z[c] = 0;
+        const Taps rows = valid_rows(g, oh), columns = valid_columns(g, ow);
+        for (int64_t kh = rows.first; kh < rows.last; kh++)
+          for (int64_t kw = columns.first; kw < columns.last; kw++) {
+            const uint64_t* cell = x + cell_offset(g, b, oh, ow, kh, kw);
+            for (size_t c = 0; c < channels; c++) z[c] += cell[c];
+          }
+      }
+}
+
+void axis_sum(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z) {
+  for (size_t o = 0; o < outer; o++, z += inner) {
+    for (size_t i = 0; i < inner; i++) z[i] = 0;
+    for (size_t a = 0; a < axis; a++, x += inner)
+      for (size_t i = 0; i < inner; i++) z[i] += x[i];
+  }
+}
+
+}  // namespace
+
+const RingKernels ring_kernels = {
+    .channel_affine = channel_affine,
+    .axpy = axpy,
+    .add = add,
+    .sub = sub,
+    .add_constant = add_constant,
+    .window_sum = window_sum,
+    .axis_sum = axis_sum,
+};
+
+}  // namespace mpcb::MPCB_TARGET

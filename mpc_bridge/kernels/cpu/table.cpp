@@ -1,0 +1,9 @@
+// Collects this target's kernel bodies.
+#include "kernels.h"
+
+namespace mpcb::MPCB_TARGET {
+
+extern const Kernels kernels;
+const Kernels kernels = {.ring = &ring_kernels};
+
+}  // namespace mpcb::MPCB_TARGET

@@ -1,0 +1,123 @@
+/* The C ABI of the kernel library.
+ *
+ * Plain functions on pointers and sizes. Every function checks its arguments and returns a status (MPCB_OK is 0); a pointer
+ * may be null only where its size is 0. Buffers belong to the caller and may not overlap unless stated. Nothing here
+ * allocates memory that outlives a call, and all calls may run concurrently on different output buffers.
+ *
+ * Ring elements are uint64_t, arithmetic is modulo 2^64: smaller rings are its quotients, taken only when packing.
+ * The Python loader hands everything between the two markers to cffi: no preprocessor lines in there.
+ */
+#ifndef MPCB_H
+#define MPCB_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* <cdef> */
+
+enum { MPCB_ABI_VERSION = 1 };
+
+typedef enum mpcb_status {
+  MPCB_OK = 0,
+  MPCB_NULL_POINTER = 1,
+  MPCB_BAD_SIZE = 2,
+  MPCB_BAD_ARGUMENT = 3,
+  MPCB_BAD_GEOMETRY = 4,
+  MPCB_INDEX_OUT_OF_RANGE = 5,
+  MPCB_OUT_OF_MEMORY = 6
+} mpcb_status;
+
+/* Instruction-set levels, as bits of mpcb_cpu_features and mpcb_set_cpu_mask; portable code is always there.
+ * AVX2: x86-64-v3 with AES and PCLMULQDQ. AVX512: x86-64-v4 with VAES, VPCLMULQDQ, GFNI, VBMI, VBMI2, IFMA, VNNI, BITALG,
+ * VPOPCNTDQ. */
+enum { MPCB_CPU_AVX2 = 1, MPCB_CPU_AVX512 = 2 };
+
+/* A 2-D window over NHWC images. Cells outside the image contribute nothing. */
+typedef struct mpcb_geometry {
+  int64_t batch;
+  int64_t in_height, in_width, in_channels;
+  int64_t out_height, out_width, out_channels;
+  int64_t kernel_height, kernel_width;
+  int64_t stride_height, stride_width;
+  int64_t dilation_height, dilation_width;
+  int64_t pad_top, pad_left;
+} mpcb_geometry;
+
+/* ---- library ---- */
+
+/* MPCB_ABI_VERSION of the library. */
+uint32_t mpcb_version(void);
+/* One line for people; never null. */
+const char* mpcb_status_text(int status);
+/* Levels this CPU and operating system can run and this library was built with, whatever the mask. */
+uint64_t mpcb_cpu_features(void);
+/* Process-wide: from now on use only levels in `mask` (all ones: no restriction). Returns the levels now in use. */
+uint64_t mpcb_set_cpu_mask(uint64_t mask);
+
+/* ---- pseudo-random function: AES-128 in counter mode ---- */
+
+/* Block j is AES(key, be64(domain) || be64(j)); writes `bytes` bytes of the blocks first_block, first_block + 1, ... */
+int mpcb_prf_fill(const uint8_t* key, uint64_t domain, uint64_t first_block, uint8_t* out, size_t bytes);
+/* z[i] += F(key_a)[i] - F(key_b)[i], with F(key)[i] the i-th little-endian 64-bit word of the stream of `domain`. */
+int mpcb_ring_add_zero_share(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
+
+/* ---- linear layers ---- */
+
+/* uint64_t elements that mpcb_conv2d_pack writes. */
+int mpcb_conv2d_packed_size(const mpcb_geometry* geometry, int terms, size_t* elements);
+/* w: `terms` arrays [out_channels, kernel_height, kernel_width, in_channels]. The layout is the same at every CPU level. */
+int mpcb_conv2d_pack(const mpcb_geometry* geometry, int terms, const uint64_t* const* w, uint64_t* packed);
+/* z[b, oh, ow, oc] = sum over terms of conv(x_t - x_zero[t], w_t); x_t: NHWC; x_zero may be null (all zero). */
+int mpcb_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
+                const uint64_t* packed, uint64_t* z);
+/* The same for one filter per output channel: w_t [kernel_height, kernel_width, out_channels], not packed; output channel o
+ * reads input channel o / (out_channels / in_channels). */
+int mpcb_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
+                     const uint64_t* const* w, uint64_t* z);
+
+/* ---- ring arrays; out may be x or y ---- */
+
+/* out[i] = x[i] * m[i % channels] + c[i % channels]; c may be null; n is a multiple of channels. */
+int mpcb_ring_channel_affine(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n,
+                             uint64_t* out);
+int mpcb_ring_axpy(uint64_t* y, const uint64_t* x, uint64_t a, size_t n); /* y[i] += a * x[i] */
+int mpcb_ring_add(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+int mpcb_ring_sub(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+int mpcb_ring_add_constant(const uint64_t* x, uint64_t a, uint64_t* out, size_t n);
+/* z[b, oh, ow, c] = sum of x over the window's cells inside the image; in_channels == out_channels. */
+int mpcb_window_sum(const mpcb_geometry* geometry, const uint64_t* x, uint64_t* z);
+/* z[outer, inner] = sum over axis of x[outer, axis, inner]. */
+int mpcb_axis_sum(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z);
+
+/* dst[i] = src[index[i]], or fill where index[i] is -1. Any other index outside [0, source) is an error, found before
+ * anything is written. */
+int mpcb_gather_u64(const uint64_t* src, size_t source, const int64_t* index, size_t n, uint64_t fill, uint64_t* dst);
+int mpcb_gather_u8(const uint8_t* src, size_t source, const int64_t* index, size_t n, uint8_t fill, uint8_t* dst);
+
+/* ---- bits ---- */
+
+/* x[i] mod 2^k, 1 <= k <= 64, in k consecutive bits, little-endian; out: ceil(n * k / 8) bytes, spare bits zero. */
+int mpcb_pack_bits(const uint64_t* x, size_t n, unsigned k, uint8_t* out);
+int mpcb_unpack_bits(const uint8_t* in, size_t n, unsigned k, uint64_t* x);
+
+/* Bit planes: `count` rows of `stride` bytes; bit i of row b (bit i % 8 of byte i / 8) is bit low + b of x[i]. stride is a
+ * multiple of 64 and at least ceil(n / 8); bits from n to the end of a row are zero. low + count <= 64 (8 for bytes). */
+int mpcb_bits_slice(const uint64_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
+/* x[i] = sum over b of plane_b[i] << b. */
+int mpcb_bits_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint64_t* x);
+int mpcb_bytes_slice(const uint8_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
+int mpcb_bytes_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x);
+
+/* </cdef> */
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif
