@@ -1,8 +1,9 @@
 """The frameworks' fixed-point building blocks, literally, on int64 numpy arrays.
 
 The C++ kernels work on int32 and leave the result of an overflow undefined. Here every function takes int64 and extends
-the same formula to all of int64: exact up to ``±2**61`` before the multiplication and saturated beyond, so every function
-of the accumulator is defined and monotone, and equals the kernel wherever the kernel's own int32 arithmetic does not overflow.
+the same formula to all of int64: exact up to ``±2**61`` before the multiplication and saturated beyond, so every
+function of the accumulator is defined and monotone, and equals the kernel wherever the kernel's own int32 arithmetic
+does not overflow.
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from mpc_bridge.errors import UnsupportedModelError
 
 Ints = npt.NDArray[np.int64]
 IntsLike = npt.ArrayLike
-
-#: Rules a ``requantization`` attribute may name (see :mod:`mpc_bridge.circuit.ops`).
-RULES = ("mbqm", "float64_half_away")
 
 _SATURATION_BITS = 61
 
@@ -114,13 +112,13 @@ def mbqm(x: IntsLike, q: IntsLike, shift: IntsLike) -> Ints:
 def requantize(acc: IntsLike, rule: str, multiplier: npt.ArrayLike, zero_point: int, low: int, high: int) -> Ints:
     """One accumulator to one output: ``clamp(round(acc * multiplier) + zero_point, low, high)``, rounded by ``rule``.
 
-    Monotone in ``acc`` for every rule. For ``"float64_half_away"`` an accumulator beyond ``±2**53`` is first rounded to a
-    double, as the C++ conversion does.
+    Monotone in ``acc`` for every rule. For ``"float64_half_away"`` an accumulator beyond ``±2**53`` is first rounded to
+    a double, as the C++ conversion does.
 
     Args:
         acc: any int64.
-        rule: one of :data:`RULES`.
-        multiplier: real multipliers (float64), a scalar or an array that broadcasts with ``acc`` (per channel: shape [C]).
+        rule: ``"mbqm"`` or ``"float64_half_away"``, see :mod:`mpc_bridge.circuit.ops`.
+        multiplier: real multipliers, float64, a scalar or an array that broadcasts with ``acc`` ([C] when per channel).
         zero_point, low, high: of the output's type.
 
     Returns:
@@ -138,5 +136,5 @@ def requantize(acc: IntsLike, rule: str, multiplier: npt.ArrayLike, zero_point: 
         products = round_half_away(values.astype(np.float64) * np.asarray(multiplier, np.float64))
         scaled = np.clip(products, -(2.0**_SATURATION_BITS), 2.0**_SATURATION_BITS).astype(np.int64)
     else:
-        raise UnsupportedModelError(f"unknown rounding rule {rule!r}", hint=f"known rules: {', '.join(RULES)}")
+        raise UnsupportedModelError(f"an integer accumulator has no rounding rule {rule!r}")
     return np.asarray(np.clip(scaled + zero_point, low, high), np.int64)

@@ -1,0 +1,94 @@
+"""Ops that treat elements one by one, and ops that only move them.
+
+Source: ``tensorflow/lite/kernels/internal/reference/{add,concatenation,pad,requantize,quantize,dequantize}.h`` and
+``reference_ops.h`` (QuantizedReluX).
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from mpc_bridge.circuit.fixedpoint import mbqm, quantize_multiplier, round_half_away
+from mpc_bridge.circuit.reference.operands import Array, Operands, integer_range, scale, zero_point
+from mpc_bridge.errors import InputError, UnsupportedModelError
+
+
+def add(operands: Operands) -> Array:
+    """``u_1 + u_2`` requantized, ``u_i = MBQM((x_i - z_i) << left_shift, QM(input_multipliers[i]))``; broadcasts."""
+    left_shift = cast(int, operands.op.attributes["left_shift"])
+    multipliers = cast("tuple[float, float]", operands.op.attributes["input_multipliers"])
+    first, second = (
+        mbqm(operands.centred(position) << left_shift, *quantize_multiplier(multiplier))
+        for position, multiplier in enumerate(multipliers)
+    )
+    return operands.requantized(first + second)
+
+
+def relu(operands: Operands) -> Array:
+    """RELU and RELU6: requantized; the bounds are the op's."""
+    return operands.requantized(operands.centred(0))
+
+
+def quantize(operands: Operands) -> Array:
+    """Integer to integer: requantized. Float to integer: ``round_half_away(float32(x / s)) + zero_point``.
+
+    A float beyond the integer range saturates, infinities too, where C++ leaves the conversion undefined.
+
+    Raises:
+        InputError: a NaN.
+    """
+    rule, multipliers, low, high = operands.requantization()
+    if rule != "float32_divide":
+        return operands.requantized(operands.centred(0))
+    x = operands.array(0)
+    if np.isnan(x).any():
+        raise InputError("an input holds NaN, which has no quantized value", where=f"op {operands.op.name}")
+    with np.errstate(over="ignore"):
+        steps = round_half_away(x / np.float32(multipliers[0]))
+    # bounded while still float, since what follows is int64; far beyond any bound of the output
+    bounded = np.clip(steps, np.float32(-(2.0**31)), np.float32(2.0**31)).astype(np.int64)
+    return cast(Array, np.clip(bounded + zero_point(operands.output), low, high))
+
+
+def dequantize(operands: Operands) -> Array:
+    """``float32(double(scale) * (q - zero_point))``."""
+    return cast(Array, (scale(operands.tensor(0)) * operands.centred(0).astype(np.float64)).astype(np.float32))
+
+
+def reshape(operands: Operands) -> Array:
+    """To the output tensor's shape, row-major."""
+    return operands.array(0).reshape(operands.output.shape)
+
+
+def pad(operands: Operands) -> Array:
+    """With the output's zero point; ``paddings`` is ``((before, after), ...)`` per axis."""
+    paddings = cast("tuple[tuple[int, int], ...]", operands.op.attributes["paddings"])
+    return np.pad(operands.array(0), paddings, constant_values=zero_point(operands.output))
+
+
+def concatenation(operands: Operands) -> Array:
+    """Along ``axis``; an input quantized unlike the output is rescaled in float32 (defined for uint8 only).
+
+    ``r = s_i * (1 / s_o)``; ``round_half_away(x * r + (-z_i * r)) + z_o``, every step rounded to float32.
+
+    Raises:
+        UnsupportedModelError: inputs of another type than uint8 with differing quantization.
+    """
+    target = operands.output
+    low, high = integer_range(target)
+    parts = []
+    for position in range(len(operands.arrays)):
+        x, tensor = operands.array(position), operands.tensor(position)
+        if (scale(tensor), zero_point(tensor)) != (scale(target), zero_point(target)):
+            if target.dtype != "uint8":
+                raise UnsupportedModelError(
+                    f"CONCATENATION of {target.dtype} tensors with differing quantization",
+                    where=f"op {operands.op.name}, input {tensor.name}")
+            ratio = np.float32(scale(tensor)) * (np.float32(1) / np.float32(scale(target)))
+            bias = np.float32(-zero_point(tensor)) * ratio
+            rounded = round_half_away(x.astype(np.float32) * ratio + bias).astype(np.int64)
+            x = np.clip(rounded + zero_point(target), low, high).astype(np.uint8)
+        parts.append(x)
+    return np.concatenate(parts, axis=cast(int, operands.op.attributes["axis"]))
