@@ -1,0 +1,60 @@
+# make demo    the bundled model on bundled real images, three parties on this machine
+# make test    every test, in parallel
+# make check   every check a contributor needs: linters, types, formatting, tests
+#
+# All three build what they need in .venv, from the python3 on PATH and a C++20 compiler; cmake and ninja come from PyPI.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Arguments for pytest, as in: make test ARGS="-k cli"
+ARGS ?=
+WORKERS ?= auto
+
+# pip and the linters want a home for their caches; an empty one would put them into the root folder.
+ifeq ($(strip $(HOME)),)
+export HOME := $(CURDIR)/$(VENV)/home
+endif
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# An outer environment must not leak into this one.
+unexport PYTHONPATH
+unexport PYTHONHOME
+unexport VIRTUAL_ENV
+
+CONSTRAINTS := $(wildcard constraints.txt)
+INSTALL := $(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS))
+# What a rebuild of the native library depends on; Python files are used in place.
+NATIVE := $(shell find mpc_bridge/kernels -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
+
+.PHONY: demo test check lint types format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/mpc-bridge demo
+
+test: $(VENV)/.tools
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: lint types format test
+
+lint: $(VENV)/.tools
+	$(BIN)/ruff check .
+
+types: $(VENV)/.tools
+	$(BIN)/mypy --strict -p mpc_bridge
+
+format: $(VENV)/.tools
+	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python pyproject.toml CMakeLists.txt $(CONSTRAINTS) $(NATIVE)
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
+	$(INSTALL) -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
