@@ -1,0 +1,192 @@
+"""Microcode: what one party's device runs on its bit planes, stage by stage, and the registers it needs.
+
+A circuit and a role compile to a straight line of instructions on plane registers, cut into stages at the rounds. Every
+protocol and every device runs the same few instructions (``mpcb_planes_run``): a protocol file only says what each gate is
+in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Op(IntEnum):
+    """Instructions ``(op, d, a, b)``; registers are whole planes. Values are part of the native interface (``mpcb.h``)."""
+
+    ZERO = 0  #: d = 0
+    ONES = 1  #: d = all ones
+    COPY = 2  #: d = a
+    XOR = 3  #: d = a ^ b
+    AND = 4  #: d = a & b
+    XORAND = 5  #: d ^= a & b
+    NOT = 6  #: d = ~a
+    PRF = 7  #: d = plane b of the pad of key a
+    XPRF = 8  #: d ^= plane b of the pad of key a
+    SEND = 9  #: plane b of the outgoing buffer = a
+    RECV = 10  #: d = plane b of the incoming buffer
+
+
+_READS_A = frozenset({Op.COPY, Op.XOR, Op.AND, Op.XORAND, Op.NOT, Op.SEND})
+_READS_B = frozenset({Op.XOR, Op.AND, Op.XORAND})
+_READS_D = frozenset({Op.XORAND, Op.XPRF})
+
+Instruction = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What runs between two rounds.
+
+    Attributes:
+        code: int32 ``[instructions, 4]``; planes of all links lie one after the other in one buffer per direction.
+        sends, receives: planes sent on each outgoing link after this stage, planes received on each incoming link before it.
+    """
+
+    code: npt.NDArray[np.int32]
+    sends: tuple[int, ...]
+    receives: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Microprogram:
+    """All stages of one role; ``registers`` planes of scratch, the inputs in the first ones, the outputs at ``outputs``.
+
+    Attributes:
+        inputs: planes the caller fills, registers ``0..inputs-1``.
+        outputs: first register of the results; they lie one after the other.
+        pads: number of pad planes per key (the pad of gate g is plane g).
+    """
+
+    stages: tuple[Stage, ...]
+    registers: int
+    inputs: int
+    outputs: int
+    output_count: int
+    pads: int
+
+
+@dataclass
+class Assembler:
+    """Collects instructions on virtual registers, then packs those into few real ones by their lifetimes."""
+
+    links: int
+    inputs: int
+    _code: list[Instruction] = field(default_factory=list)
+    _next: int = 0
+    _cuts: list[int] = field(default_factory=list)
+    _sends: list[list[int]] = field(default_factory=list)
+    _receives: list[list[int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._next = self.inputs
+        self._open()
+
+    def _open(self) -> None:
+        self._sends.append([0] * self.links)
+        self._receives.append([0] * self.links)
+
+    def emit(self, op: Op, a: int = 0, b: int = 0) -> int:
+        """An instruction with a fresh destination, which is returned."""
+        register = self._next
+        self._next += 1
+        self._code.append((op, register, a, b))
+        return register
+
+    def update(self, op: Op, register: int, a: int, b: int = 0) -> None:
+        """An instruction that accumulates into ``register``."""
+        self._code.append((op, register, a, b))
+
+    def send(self, link: int, register: int) -> None:
+        """The plane goes out on ``link`` when the stage ends."""
+        sends = self._sends[-1]
+        self._code.append((Op.SEND, link, register, sends[link]))
+        sends[link] += 1
+
+    def receive(self, link: int) -> int:
+        """The next plane that came in on ``link`` when the stage began."""
+        receives = self._receives[-1]
+        register = self.emit(Op.RECV, link, receives[link])
+        receives[link] += 1
+        return register
+
+    def cut(self) -> None:
+        """A round: what was sent so far goes, the next stage begins."""
+        self._cuts.append(len(self._code))
+        self._open()
+
+    def finish(self, outputs: Sequence[int], pads: int) -> Microprogram:
+        """Assign real registers; ``outputs`` are copied to consecutive ones at the end."""
+        assigned, used = self._assign(outputs)
+        code = [
+            *self._renamed(assigned),
+            *((int(Op.COPY), used + i, assigned[register], 0) for i, register in enumerate(outputs)),
+        ]
+        bounds = [0, *self._cuts, len(code)]
+        table = np.array(code, dtype=np.int32).reshape(-1, 4)
+        stages = tuple(
+            Stage(self._placed(table[start:end], sends, receives), tuple(sends), tuple(receives))
+            for start, end, sends, receives in zip(bounds[:-1], bounds[1:], self._sends, self._receives, strict=True)
+        )
+        return Microprogram(stages, used + len(outputs), self.inputs, used, len(outputs), pads)
+
+    @staticmethod
+    def _placed(code: npt.NDArray[np.int32], sends: Sequence[int], receives: Sequence[int]) -> npt.NDArray[np.int32]:
+        """Planes counted per link become planes of one buffer that holds the links one after the other."""
+        placed = code.copy()
+        for op, link_column, counts in ((Op.SEND, 1, sends), (Op.RECV, 2, receives)):
+            rows = placed[:, 0] == op
+            first = np.cumsum([0, *counts[:-1]], dtype=np.int32)
+            placed[rows, 3] += first[placed[rows, link_column]]
+            placed[rows, link_column] = 0
+        return placed
+
+    def _assign(self, outputs: Sequence[int]) -> tuple[list[int], int]:
+        last = [-1] * self._next
+        for at, (op, d, a, b) in enumerate(self._code):
+            if op in _READS_A:
+                last[a] = at
+            if op in _READS_B:
+                last[b] = at
+            if op != Op.SEND:
+                last[d] = max(last[d], at)
+        for register in outputs:
+            last[register] = len(self._code)
+        assigned = [*range(self.inputs), *([-1] * (self._next - self.inputs))]
+        used = self.inputs
+        free: list[int] = [i for i in range(self.inputs) if last[i] < 0]
+        for at, (op, d, a, b) in enumerate(self._code):
+            dying = []
+            if op in _READS_A and last[a] == at:
+                dying.append(a)
+            if op in _READS_B and last[b] == at and b not in dying:
+                dying.append(b)
+            # every instruction works lane by lane, so a result may take the place of an operand it ends
+            free.extend(assigned[register] for register in dying if op == Op.SEND or register != d)
+            if op == Op.SEND:
+                continue
+            if assigned[d] < 0:
+                if not free:
+                    free.append(used)
+                    used += 1
+                assigned[d] = free.pop()
+            if last[d] == at:
+                free.append(assigned[d])
+        return assigned, used
+
+    def _renamed(self, assigned: Sequence[int]) -> list[Instruction]:
+        code = []
+        for op, d, a, b in self._code:
+            code.append(
+                (
+                    int(op),
+                    d if op == Op.SEND else assigned[d],
+                    assigned[a] if op in _READS_A else a,
+                    assigned[b] if op in _READS_B else b,
+                )
+            )
+        return code
