@@ -1,0 +1,136 @@
+"""A report as people read it: the same numbers as the JSON, nothing that is not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.cli.console import grouped, out, pairs, plain_table, size
+
+Report = Mapping[str, Any]
+
+#: Predictions shown before the rest is left to ``--output``.
+SHOWN = 10
+PHASES = ("setup", "preprocessing", "online", "verification")
+
+
+def print_summary(
+    report: Report,
+    outputs: Sequence[npt.NDArray[np.generic]],
+    input_notes: Sequence[str],
+    labels: Sequence[int] | None = None,
+) -> None:
+    """Prediction, threat model, who learns what, cost per phase, comparison with the reference."""
+    console = out()
+    _head(report, input_notes)
+    console.print()
+    _predictions(report, outputs, labels)
+    console.print()
+    _costs(report)
+    console.print()
+    console.print(reference_line(report))
+
+
+def reference_line(report: Report) -> str:
+    """One line: does the result equal the reference interpreter's."""
+    matches = report["matches_reference"]
+    if matches is None:
+        return "reference   not compared"
+    if matches:
+        return "reference   equal: every output value is the reference interpreter's"
+    return "reference   DIFFERENT: the outputs are not the reference interpreter's"
+
+
+def secrecy(threat: Mapping[str, Any]) -> list[str]:
+    """Who learns what under a threat model, one line each."""
+    parties, corruptions = threat["parties"], threat["corruptions"]
+    if not corruptions:
+        return ["nothing: this backend computes in the clear, for tests and comparison"]
+    holder = "any one party" if corruptions == 1 else f"any {corruptions} parties together"
+    conduct = "that follow the protocol" if threat["adversary"] == "semi-honest" else "whatever they do"
+    if corruptions == 1 and threat["adversary"] == "semi-honest":
+        conduct = "that follows the protocol"
+    return [
+        f"weights, biases, inputs and outputs, from {holder} of {parties} {conduct}",
+        "public: the graph, shapes, scales, zero points and activation bounds (mpc-bridge show)",
+    ]
+
+
+def _head(report: Report, input_notes: Sequence[str]) -> None:
+    model, threat = report["model"], report["threat_model"]
+    table = pairs()
+    table.add_row(
+        "model",
+        f"{model['name']}, {grouped(model['macs'])} multiplications, {grouped(model['activations'])} activations",
+    )
+    table.add_row("threat model", threat_line(threat))
+    for index, line in enumerate(secrecy(threat)):
+        table.add_row("" if index else "secret", line)
+    backend = f"{report['backend']} on {report['device']}, {threat['parties']} parties"
+    table.add_row("backend", backend)
+    for index, line in enumerate(input_notes):
+        table.add_row("" if index else "input", line)
+    table.add_row("samples", str(report["samples"]))
+    out().print(table)
+
+
+def threat_line(threat: Mapping[str, Any]) -> str:
+    """A threat model in one line."""
+    if not threat["corruptions"]:
+        return "none: no guarantee"
+    return (
+        f"{threat['adversary']}, {threat['majority']} majority: {threat['guarantee']} against "
+        f"{threat['corruptions']} of {threat['parties']} parties"
+    )
+
+
+def _predictions(
+    report: Report, outputs: Sequence[npt.NDArray[np.generic]], labels: Sequence[int] | None
+) -> None:
+    console = out()
+    first = outputs[0]
+    samples = first.shape[0]
+    if first.dtype == np.int64 and report.get("reveal") == "argmax":
+        classes = first.reshape(samples, -1)[:, 0]
+        values: npt.NDArray[np.generic] | None = None
+    elif len(outputs) == 1 and first.reshape(samples, -1).shape[1] > 1:
+        flat = first.reshape(samples, -1)
+        classes = flat.argmax(axis=1)
+        values = flat.max(axis=1)
+    else:
+        for index, output in enumerate(outputs):
+            console.print(f"out{index}   {output.dtype} {output.shape}, values {output.min()} to {output.max()}")
+        return
+    columns = ["sample>", "largest output>"]
+    if values is not None:
+        columns.append("value>")
+    if labels is not None:
+        columns += ["true label>", ""]
+    table = plain_table(*columns)
+    for sample in range(min(samples, SHOWN)):
+        row = [str(sample), str(classes[sample])]
+        if values is not None:
+            row.append(f"{values[sample]:.6g}" if values.dtype.kind == "f" else str(values[sample]))
+        if labels is not None:
+            row += [str(labels[sample]), "right" if labels[sample] == classes[sample] else "wrong"]
+        table.add_row(*row)
+    console.print(table)
+    if samples > SHOWN:
+        console.print(f"… and {samples - SHOWN} more samples (--output keeps them all)")
+
+
+def _costs(report: Report) -> None:
+    table = plain_table("phase", "seconds>", "rounds>", "sent by all parties>", "most by one party>")
+    seconds, rounds, sent = 0.0, 0, 0
+    for name in PHASES:
+        phase = report["phases"][name]
+        by_party = phase["bytes_sent"]
+        table.add_row(
+            name, f"{phase['seconds']:.3f}", grouped(phase["rounds"]), size(sum(by_party)), size(max(by_party, default=0))
+        )
+        seconds, rounds, sent = seconds + phase["seconds"], rounds + phase["rounds"], sent + sum(by_party)
+    table.add_row("all", f"{seconds:.3f}", grouped(rounds), size(sent), "")
+    out().print(table)
