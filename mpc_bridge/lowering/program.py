@@ -140,12 +140,18 @@ class TieRule:
     """The sign-dependent half of double rounding.
 
     With ``q`` the result of the plain form, ``result = q - 1`` where ``q <= zero`` and the floor changes when
-    ``2**bit`` is subtracted before the shift; elsewhere ``result = q``. ``zero`` is in stored units (may be any integer:
+    ``delta[c]`` is subtracted before the shift; elsewhere ``result = q``. ``zero`` is in stored units (may be any integer:
     below 0 the rule never applies, and it always applies from ``high`` on).
+
+    Attributes:
+        bit: every delta is a multiple of ``2**bit``; ``bit < shift``, so the subtraction leaves lower bits alone.
+        delta: per channel as ``multiplier``, ``0 <= delta < 2**shift``. Channels of different scale need different ones: each is
+            ``2**31`` of the framework's own arithmetic, and all channels share one shift.
     """
 
     bit: int
     zero: int
+    delta: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,9 @@ class Requantize(_Step):
 
     ``c`` is the channel: the last axis of the accumulator, whose extent is ``len(multiplier)``, or one entry for all.
     ``bits`` (N): ``acc * m + c`` is in ``[-2**(N-1), 2**(N-1))`` for every accumulator the public bound allows;
-    ``shift + 9 <= N <= ring`` of the accumulator and ``N - shift >= 10``.
+    ``N <= ring`` of the accumulator and ``N - shift >= 10``.
+    Input and output hold the same elements in the same order; their shapes may differ (an average pool whose windows differ in
+    size has one "channel" per position).
     ``tie`` adds the sign-dependent rule.
     """
 

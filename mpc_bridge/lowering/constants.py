@@ -1,0 +1,217 @@
+"""The search for requantise constants: the fewest bits with which ``(acc * m + c) >> s`` equals a function everywhere.
+
+A function given by its thresholds (:mod:`mpc_bridge.lowering.thresholds`) equals ``(acc * m + c) >> s`` iff for every threshold
+``T`` of output ``u``::
+
+    T * m + c >= u * 2**s        (where T is reached)
+    (T - 1) * m + c < u * 2**s   (where T is missed)
+
+so, for given s and m, iff c lies in an interval. That interval is empty exactly when the bounds of two thresholds i, k contradict
+each other, and then ``m * (T_k - 1 - T_i) <= (u_k - u_i) * 2**s - 1`` is violated: a bound on m from one side that no other
+m may break either. Following these cuts finds an m or proves that there is none (a cutting-plane search; in the plane it is the
+recognition of digital lines). What works for s works for s + 1 with 2m and 2c, so the least s of a layer is the greatest of its channels'.
+
+Double rounding has another constant where the output is at most the zero point: the *tie* form uses one c for the levels above
+and ``c - delta`` for the others, with the same m.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.lowering.thresholds import Ints, Thresholds
+
+#: Greatest shift tried: all products of the search then fit 63 bits.
+MAX_SHIFT = 48
+#: What a secure backend adds to ring and carry chain per kept bit above the shift (two top bits decide saturation).
+TOP_BITS = 10
+_UNBOUNDED = np.int64(2**62)
+_CUTS = 64
+#: A shift above the least one leaves rounder deltas, so fewer bits to look at twice: how many to try.
+_TIE_SHIFTS = 8
+
+
+@dataclass(frozen=True)
+class Constants:
+    """``u = (acc * multiplier + constant) >> shift`` per channel; see :class:`~mpc_bridge.lowering.program.Requantize`.
+
+    Attributes:
+        multiplier, constant: one per channel.
+        delta: per channel, what is subtracted before the shift for outputs up to the tie zero; empty without a tie rule.
+        tie_bit: every delta is a multiple of ``2**tie_bit``.
+        bits: N.
+    """
+
+    multiplier: tuple[int, ...]
+    constant: tuple[int, ...]
+    shift: int
+    bits: int
+    delta: tuple[int, ...] = ()
+    tie_bit: int = 0
+
+
+@dataclass(frozen=True)
+class _Slopes:
+    """Per channel: a slope, and the interval of constants for the levels above and for those up to the tie zero."""
+
+    found: npt.NDArray[np.bool_]
+    multiplier: Ints
+    above: tuple[Ints, Ints]
+    below: tuple[Ints, Ints]
+
+
+def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
+    """The exact constants of one layer with the least shift, in the plain form if it exists, else in the tie form.
+
+    Args:
+        thresholds: of all channels (equal channels should be given once).
+        tie_zero: stored level up to which the tie form may use the other constant; None: plain form only.
+
+    Returns:
+        None when neither form exists with a shift up to :data:`MAX_SHIFT` in 64 bits.
+    """
+    if not thresholds.level.size:
+        nothing = (0,) * len(thresholds.slope)
+        return Constants(nothing, nothing, 1, 1 + TOP_BITS)
+    plain = _least_shift(thresholds, 0)
+    if plain is not None:
+        shift, slopes = plain
+        return _constants(thresholds, shift, slopes.multiplier, _pick(*slopes.above), None)
+    columns = 0 if tie_zero is None else int(np.searchsorted(thresholds.level, tie_zero, side="right"))
+    split = _least_shift(thresholds, columns) if columns else None
+    if split is None:
+        return None
+    best: tuple[int, Constants] | None = None
+    for shift in range(split[0], min(split[0] + _TIE_SHIFTS, MAX_SHIFT + 1)):
+        slopes = _slopes(thresholds, shift, columns)
+        picked = _pick_tie(shift, slopes)
+        if picked is None:
+            continue
+        constant, delta, bit = picked
+        found = _constants(thresholds, shift, slopes.multiplier, constant, (delta, bit))
+        if found is not None and (best is None or _tie_cost(found) < best[0]):
+            best = _tie_cost(found), found
+    return None if best is None else best[1]
+
+
+def _tie_cost(constants: Constants) -> int:
+    """Tenths of a bit sent per party: 3.2 per ring bit, 2.3 per bit between the tie bit and the shift (``docs/protocols``)."""
+    return 32 * constants.bits + 23 * (constants.shift - constants.tie_bit)
+
+
+def _least_shift(thresholds: Thresholds, split: int) -> tuple[int, _Slopes] | None:
+    """The least shift that serves every channel; the first ``split`` levels may use another constant."""
+    if not _slopes(thresholds, MAX_SHIFT, split).found.all():
+        return None
+    channels = len(thresholds.slope)
+    # a few channels first: what is too small for one of them is too small for the layer
+    some = np.unique(np.linspace(0, channels - 1, 6).astype(np.intp))
+    shift = 1
+    for pending in (some, np.arange(channels)):
+        while len(pending):
+            pending = pending[~_slopes(thresholds.rows(pending), shift, split).found]
+            shift += bool(len(pending))
+    return shift, _slopes(thresholds, shift, split)
+
+
+def _slopes(thresholds: Thresholds, shift: int, split: int) -> _Slopes:
+    """An m per channel for which constants exist with this shift, by cuts from the real slope; ``found`` where there is one."""
+    at, level = thresholds.at, thresholds.level << shift
+    lower, upper = thresholds.reached, thresholds.missed
+    channels = len(at)
+    largest = np.abs(at).max(axis=1) + 1
+    least, greatest = np.zeros(channels, np.int64), 2**61 // largest
+    multiplier = np.clip(np.rint(np.ldexp(thresholds.slope, shift)), least, greatest).astype(np.int64)
+    found = np.zeros(channels, bool)
+    ends = np.empty((4, channels), np.int64)
+    pending = np.arange(channels)
+    for _ in range(_CUTS):
+        m = multiplier[pending]
+        part = pending if len(pending) < channels else slice(None)
+        offset = level[None, :] - at[part] * m[:, None]
+        low, high = least[pending], greatest[pending]
+        good = np.ones(len(pending), bool)
+        for group, columns in enumerate((slice(split, None), slice(0, split))):
+            bottom, top, i, k = _interval(offset[:, columns], lower[part][:, columns], upper[part][:, columns], m)
+            ends[2 * group : 2 * group + 2, pending] = bottom, top
+            bad = np.nonzero(bottom > top)[0]
+            good[bad] = False
+            rows = pending[bad]
+            first, last = i[bad] + (columns.start or 0), k[bad] + (columns.start or 0)
+            run = at[rows, last] - 1 - at[rows, first]
+            rise = level[last] - level[first] - 1
+            with np.errstate(divide="ignore"):
+                bound = np.where(run > 0, rise // np.maximum(run, 1), -(rise // np.maximum(-run, 1)))
+            high[bad] = np.where(run > 0, np.minimum(high[bad], bound), np.where(run == 0, -1, high[bad]))
+            low[bad] = np.where(run < 0, np.maximum(low[bad], bound), low[bad])
+        found[pending[good]] = True
+        least[pending], greatest[pending] = low, high
+        multiplier[pending[~good]] = np.clip(m, low, high)[~good]
+        pending = pending[~good & (low <= high)]
+        if not len(pending):
+            break
+    return _Slopes(found, multiplier, (ends[0], ends[1]), (ends[2], ends[3]))
+
+
+def _interval(
+    offset: Ints, lower: npt.NDArray[np.bool_], upper: npt.NDArray[np.bool_], multiplier: Ints
+) -> tuple[Ints, Ints, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Least and greatest c per channel, and the columns that say so, from ``offset = u * 2**s - T * m``."""
+    channels, columns = offset.shape
+    if not columns:
+        none = np.zeros(channels, np.intp)
+        return np.full(channels, -_UNBOUNDED), np.full(channels, _UNBOUNDED), none, none
+    floor = offset if lower.all() else np.where(lower, offset, -_UNBOUNDED)
+    ceiling = offset if upper.all() else np.where(upper, offset, _UNBOUNDED)
+    i, k = np.argmax(floor, axis=1), np.argmin(ceiling, axis=1)
+    row = np.arange(channels)
+    top = ceiling[row, k]
+    return floor[row, i], np.where(top == _UNBOUNDED, top, top + multiplier - 1), i, k
+
+
+def _pick(bottom: Ints, top: Ints) -> Ints:
+    """The middle of each interval; its only end where it has one; 0 where it has none."""
+    middle = bottom + ((top - bottom) >> 1)
+    no_bottom, no_top = bottom == -_UNBOUNDED, top == _UNBOUNDED
+    return np.where(no_bottom, np.where(no_top, 0, top), np.where(no_top, bottom, middle))
+
+
+def _pick_tie(shift: int, slopes: _Slopes) -> tuple[Ints, Ints, int] | None:
+    """Per channel c and delta, ``0 <= delta < 2**shift``, and the greatest bit with ``2**bit`` dividing every delta."""
+    ends = [tuple(int(end) for end in row) for row in np.stack((*slopes.above, *slopes.below), axis=1)]
+    # delta = c - c' for any c in [bottom, top], c' in [low, high]
+    spans = [
+        (max(bottom - high, 0), min(top - low, 2**shift - 1)) for bottom, top, low, high in ends
+    ]
+    if any(least > greatest for least, greatest in spans):
+        return None
+    # (least - 1, greatest] holds a multiple of 2**b iff the two differ in bit b or above
+    bit = min(((least - 1) ^ greatest).bit_length() - 1 if least else shift - 1 for least, greatest in spans)
+    bit = min(bit, shift - 1)
+    delta = np.array([-(-least >> bit) << bit for least, _ in spans], np.int64)
+    bottom, top = slopes.above
+    low, high = slopes.below
+    constant = _pick(
+        np.maximum(bottom, np.where(low == -_UNBOUNDED, low, low + delta)),
+        np.minimum(top, np.where(high == _UNBOUNDED, high, high + delta)),
+    )
+    return constant, delta, bit
+
+
+def _constants(
+    thresholds: Thresholds, shift: int, multiplier: Ints, constant: Ints, tie: tuple[Ints, int] | None
+) -> Constants | None:
+    """Constants with the bits they need over the whole accumulator range; None above 64."""
+    bits = shift + TOP_BITS
+    rows = zip(thresholds.least, thresholds.greatest, multiplier, constant, strict=True)
+    for least, greatest, m, c in rows:
+        for acc in (int(least), int(greatest)):
+            z = acc * int(m) + int(c)
+            bits = max(bits, (z if z >= 0 else ~z).bit_length() + 1)
+    if bits > 64:
+        return None
+    delta, bit = ((), 0) if tie is None else (tuple(int(d) for d in tie[0]), tie[1])
+    return Constants(tuple(int(m) for m in multiplier), tuple(int(c) for c in constant), shift, bits, delta, bit)
