@@ -23,8 +23,34 @@ struct RingKernels {
   void (*axis_sum)(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z);
 };
 
+struct PrfKernels {
+  void (*fill)(const uint8_t* key, uint64_t domain, uint64_t first_block, uint8_t* out, size_t bytes);
+  void (*add_zero_share)(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
+};
+
+// One run of the bit-plane machine; arguments as in mpcb_planes_run.
+struct PlaneRun {
+  uint8_t* planes;
+  size_t registers, stride, bytes;
+  const int32_t* code;
+  size_t instructions;
+  const uint8_t* keys;
+  size_t key_count;
+  uint64_t domain;
+  const uint8_t* incoming;
+  size_t incoming_planes;
+  uint8_t* outgoing;
+  size_t outgoing_planes;
+};
+
+struct PlaneKernels {
+  void (*run)(const PlaneRun& run);
+};
+
 struct Kernels {
+  const PrfKernels* prf;
   const RingKernels* ring;
+  const PlaneKernels* planes;
 };
 
 // The table selected by the CPU and the mask.
@@ -32,7 +58,9 @@ const Kernels& active();
 
 #ifdef MPCB_TARGET
 namespace MPCB_TARGET {
+extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
+extern const PlaneKernels plane_kernels;
 }
 #endif
 

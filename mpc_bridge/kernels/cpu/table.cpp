@@ -4,6 +4,10 @@
 namespace mpcb::MPCB_TARGET {
 
 extern const Kernels kernels;
-const Kernels kernels = {.ring = &ring_kernels};
+const Kernels kernels = {
+    .prf = &prf_kernels,
+    .ring = &ring_kernels,
+    .planes = &plane_kernels,
+};
 
 }  // namespace mpcb::MPCB_TARGET

@@ -113,6 +113,34 @@ int mpcb_bits_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned c
 int mpcb_bytes_slice(const uint8_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
 int mpcb_bytes_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x);
 
+/* ---- the bit-plane machine ---- */
+
+/* Instructions are four int32: opcode, d, a, b. d, a and b number registers unless stated. */
+typedef enum mpcb_plane_op {
+  MPCB_PLANE_ZERO = 0,   /* d = 0 */
+  MPCB_PLANE_ONES = 1,   /* d = all ones */
+  MPCB_PLANE_COPY = 2,   /* d = a */
+  MPCB_PLANE_XOR = 3,    /* d = a ^ b */
+  MPCB_PLANE_AND = 4,    /* d = a & b */
+  MPCB_PLANE_XORAND = 5, /* d ^= a & b */
+  MPCB_PLANE_NOT = 6,    /* d = ~a */
+  MPCB_PLANE_PRF = 7,    /* d = pad b of key a */
+  MPCB_PLANE_XPRF = 8,   /* d ^= pad b of key a */
+  MPCB_PLANE_SEND = 9,   /* outgoing plane b = a */
+  MPCB_PLANE_RECV = 10   /* d = incoming plane b */
+} mpcb_plane_op;
+
+/* Most keys one run may use. */
+enum { MPCB_PLANE_KEYS = 4 };
+
+/* Runs straight-line code on `registers` rows of `stride` bytes (a multiple of 64, at least `bytes`), of which the first
+ * `bytes` rounded up to 64 are computed. Messages hold planes of exactly `bytes` bytes. keys: key_count keys of 16 bytes; pad b
+ * of a key is the PRF stream of `domain` from block b * ceil(bytes / 64) * 4 on: no run may share its domain with another use
+ * of the same key. */
+int mpcb_planes_run(uint8_t* planes, size_t registers, size_t stride, size_t bytes, const int32_t* code,
+                    size_t instructions, const uint8_t* keys, size_t key_count, uint64_t domain,
+                    const uint8_t* incoming, size_t incoming_planes, uint8_t* outgoing, size_t outgoing_planes);
+
 /* </cdef> */
 
 #pragma GCC visibility pop
