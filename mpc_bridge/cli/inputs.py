@@ -66,7 +66,7 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
     loaded = _read(tensors, paths)
     available = min(array.shape[0] for array, _ in loaded)
     if any(array.shape[0] != available for array, _ in loaded):
-        counts = ", ".join(f"{path.name}: {array.shape[0]}" for path, (array, _) in zip(paths, loaded))
+        counts = ", ".join(f"{tensor.name}: {array.shape[0]}" for tensor, (array, _) in zip(tensors, loaded, strict=True))
         raise InputError(
             "the inputs hold different numbers of samples", where=counts, hint="give the same number for every input"
         )
@@ -83,7 +83,7 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
 def _read(tensors: Sequence[Tensor], paths: Sequence[Path]) -> list[tuple[Array, str]]:
     if len(paths) == 1 and len(tensors) > 1 and paths[0].suffix.lower() == ".npz":
         members = _npz(paths[0], [f"in{index}" for index in range(len(tensors))])
-        return [_fit(array, tensor, paths[0]) for array, tensor in zip(members, tensors)]
+        return [_fit(array, tensor, paths[0]) for array, tensor in zip(members, tensors, strict=True)]
     if len(paths) != len(tensors):
         wanted = ", ".join(f"{tensor.name} {tensor.dtype} {tensor.shape}" for tensor in tensors)
         raise InputError(
@@ -91,7 +91,7 @@ def _read(tensors: Sequence[Tensor], paths: Sequence[Path]) -> list[tuple[Array,
             where=f"--input; the model takes: {wanted}",
             hint="repeat --input once per model input; stack samples of one input along an array's first axis",
         )
-    return [_read_one(tensor, path, index) for index, (tensor, path) in enumerate(zip(tensors, paths))]
+    return [_read_one(tensor, path, index) for index, (tensor, path) in enumerate(zip(tensors, paths, strict=True))]
 
 
 def _read_one(tensor: Tensor, path: Path, index: int) -> tuple[Array, str]:
@@ -168,7 +168,7 @@ def _npz(path: Path, names: Sequence[str]) -> list[Array]:
 def _array(value: object, path: Path) -> Array:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iufb":
         kind = value.dtype if isinstance(value, np.ndarray) else "not one array"
-        raise InputError("the input is not an array of numbers", where=f"{path}: {kind}", hint="save numbers with numpy")
+        raise InputError("the input is not an array of numbers", where=f"{path}: {kind}", hint="save an array of numbers")
     return value
 
 
@@ -241,7 +241,8 @@ def _quantized(real: Array, tensor: Tensor, where: str) -> Array:
     low, high = INTEGER_RANGES[tensor.dtype]
     ratio = (real.astype(np.float32) / np.float32(quantization.scale[0])).astype(np.float64)
     rounded = np.copysign(np.floor(np.abs(ratio) + 0.5), ratio) + quantization.zero_point[0]
-    return np.clip(rounded, low, high).astype(tensor.dtype)
+    quantized: Array = np.clip(rounded, low, high).astype(tensor.dtype)
+    return quantized
 
 
 def _image(tensor: Tensor, path: Path, file_format: str) -> tuple[Array, str]:

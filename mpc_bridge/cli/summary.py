@@ -128,9 +128,8 @@ def _costs(report: Report) -> None:
     for name in PHASES:
         phase = report["phases"][name]
         by_party = phase["bytes_sent"]
-        table.add_row(
-            name, f"{phase['seconds']:.3f}", grouped(phase["rounds"]), size(sum(by_party)), size(max(by_party, default=0))
-        )
+        most = size(max(by_party, default=0))
+        table.add_row(name, f"{phase['seconds']:.3f}", grouped(phase["rounds"]), size(sum(by_party)), most)
         seconds, rounds, sent = seconds + phase["seconds"], rounds + phase["rounds"], sent + sum(by_party)
     table.add_row("all", f"{seconds:.3f}", grouped(rounds), size(sent), "")
     out().print(table)
