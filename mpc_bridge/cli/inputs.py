@@ -66,7 +66,8 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
     loaded = _read(tensors, paths)
     available = min(array.shape[0] for array, _ in loaded)
     if any(array.shape[0] != available for array, _ in loaded):
-        counts = ", ".join(f"{tensor.name}: {array.shape[0]}" for tensor, (array, _) in zip(tensors, loaded, strict=True))
+        pairs = zip(tensors, loaded, strict=True)
+        counts = ", ".join(f"{tensor.name}: {array.shape[0]}" for tensor, (array, _) in pairs)
         raise InputError(
             "the inputs hold different numbers of samples", where=counts, hint="give the same number for every input"
         )
@@ -168,7 +169,7 @@ def _npz(path: Path, names: Sequence[str]) -> list[Array]:
 def _array(value: object, path: Path) -> Array:
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iufb":
         kind = value.dtype if isinstance(value, np.ndarray) else "not one array"
-        raise InputError("the input is not an array of numbers", where=f"{path}: {kind}", hint="save an array of numbers")
+        raise InputError("the input is not an array of numbers", where=f"{path}: {kind}", hint="save numbers")
     return value
 
 
