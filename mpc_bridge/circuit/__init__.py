@@ -1,0 +1,7 @@
+"""The circuit: graph, op list, verifier and reference semantics of a quantized model."""
+
+from mpc_bridge.circuit.graph import Attribute, Circuit, Op, Quantization, Tensor
+from mpc_bridge.circuit.ops import BY_NAME, OPS, OpKind
+from mpc_bridge.circuit.verify import verify
+
+__all__ = ["BY_NAME", "OPS", "Attribute", "Circuit", "Op", "OpKind", "Quantization", "Tensor", "verify"]

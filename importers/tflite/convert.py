@@ -1,0 +1,83 @@
+"""From a parsed file to a circuit: every operator converted, or everything unsupported said at once."""
+
+from __future__ import annotations
+
+from mpc_bridge.circuit.graph import Circuit, Op, Quantization, Tensor
+from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.importers.tflite.operators import CONVERSIONS
+from mpc_bridge.importers.tflite.parse import FileModel, FileTensor
+from mpc_bridge.importers.tflite.site import Node, Site, UnsupportedOperatorError
+
+
+def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
+    """The circuit of a parsed file, not yet verified.
+
+    Raises:
+        ModelFormatError: an operator contradicts itself.
+        UnsupportedModelError: lists every operator and reason, how often, and where first.
+    """
+    nodes = _nodes(model, profile)
+    used = set(model.inputs) | set(model.outputs)
+    for operator, node in zip(model.operators, nodes, strict=True):
+        used.update(index for index in node.inputs if index >= 0)
+        used.update(operator.outputs)
+    kept = sorted(used)
+    number = {index: position for position, index in enumerate(kept)} | {-1: -1}
+    constants = {number[index]: model.constant(index) for index in kept if model.is_constant(index)}
+    return Circuit(
+        name=name, source="tflite", profile=profile,
+        tensors=tuple(_tensor(model.tensors[index]) for index in kept),
+        ops=tuple(
+            Op(operator.kind, model.tensors[operator.outputs[0]].name, tuple(number[index] for index in node.inputs),
+               tuple(number[index] for index in operator.outputs), node.attributes)
+            for operator, node in zip(model.operators, nodes, strict=True)),
+        inputs=tuple(number[index] for index in model.inputs),
+        outputs=tuple(number[index] for index in model.outputs),
+        constants=constants, sha256=sha256, constant_tensors=tuple(sorted(constants)))
+
+
+def _nodes(model: FileModel, profile: str) -> list[Node]:
+    nodes = []
+    #: (operator, reason) → how often, and where first
+    refused: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def refuse(kind: str, reason: str, place: str) -> None:
+        count, first = refused.get((kind, reason), (0, place))
+        refused[kind, reason] = (count + 1, first)
+
+    for oddity in model.oddities:
+        refuse("the file", oddity, "")
+    for operator in model.operators:
+        site = Site(model, operator, profile)
+        operands = [model.tensors[index] for index in (*operator.inputs, *operator.outputs) if index >= 0]
+        oddities = (*operator.oddities, *(oddity for tensor in operands for oddity in tensor.oddities))
+        if operator.kind not in CONVERSIONS:
+            refuse(operator.kind, "", site.place)
+        elif oddities:
+            for oddity in dict.fromkeys(oddities):
+                refuse(operator.kind, oddity, site.place)
+        else:
+            try:
+                nodes.append(CONVERSIONS[operator.kind](site))
+            except UnsupportedOperatorError as error:
+                refuse(operator.kind, str(error), site.place)
+    if refused:
+        raise UnsupportedModelError(
+            "the model uses what this version cannot evaluate exactly", where="\n".join(
+                [model.reader.source, *(_entry(*key, *value) for key, value in refused.items())]),
+            hint="`mpc-bridge ops` lists what is supported; the model must be fully quantized to int8 or uint8")
+    return nodes
+
+
+def _entry(kind: str, reason: str, count: int, place: str) -> str:
+    text = f"  {kind}: {reason}" if reason else f"  {kind}"
+    return f"{text} ({count} times, first at {place})" if place else text
+
+
+def _tensor(tensor: FileTensor) -> Tensor:
+    quantization = None
+    if tensor.dtype in ("int8", "uint8"):
+        axis = tensor.axis if len(tensor.scale) > 1 else None
+        quantization = Quantization(tensor.scale, tensor.zero_point, axis)
+    # biases carry the product of two scales that are already here, and real files put nonsense into their axis
+    return Tensor(tensor.name, tensor.shape, tensor.dtype, quantization)

@@ -1,0 +1,270 @@
+"""One function per supported operator: from the file's operands and options to the circuit's attributes.
+
+The attributes' exact meaning is in :mod:`mpc_bridge.circuit.ops`; shapes are checked afterwards by the circuit's verifier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from mpc_bridge.circuit.graph import INTEGER_RANGES
+from mpc_bridge.circuit.ops import BY_NAME
+from mpc_bridge.importers.tflite import schema
+from mpc_bridge.importers.tflite.parse import FileTensor
+from mpc_bridge.importers.tflite.scales import (
+    convolution_multipliers,
+    float32_quotient,
+    per_tensor_multiplier,
+)
+from mpc_bridge.importers.tflite.site import Node, Site, UnsupportedOperatorError
+
+#: How far TFLite shifts ADD's 8-bit inputs left before it rescales them.
+_ADD_LEFT_SHIFT = 20
+
+
+def _dilated(window: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, int]:
+    return (window[0] - 1) * dilation[0] + 1, (window[1] - 1) * dilation[1] + 1
+
+
+def _image(site: Site, tensor: FileTensor) -> tuple[int, int]:
+    if len(tensor.shape) != 4 or 0 in tensor.shape:
+        raise site.corrupt(f"its input has the shape {tensor.shape}")
+    return tensor.shape[1], tensor.shape[2]
+
+
+def _fixed_point_multipliers(x: FileTensor, weights: FileTensor, output: FileTensor) -> tuple[float, ...]:
+    if x.dtype == "uint8":
+        return (per_tensor_multiplier(x.scale[0], weights.scale[0], output.scale[0]),)
+    return convolution_multipliers(x.scale[0], weights.scale, output.scale[0])
+
+
+def _convolution(site: Site, depthwise: bool) -> Node:
+    site.operands(2, 3)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    weights = site.weights(1, x.dtype, axis=3 if depthwise else 0, rank=4)
+    image = _image(site, x)
+    slots: type[schema.Conv2DOptions] | type[schema.DepthwiseConv2DOptions]
+    if depthwise:
+        slots = schema.DepthwiseConv2DOptions
+        options = site.options(schema.Options.DepthwiseConv2DOptions)
+        channels = weights.shape[3]
+        if channels == 0 or channels % x.shape[3] or weights.shape[0] != 1:
+            raise site.corrupt(f"weights of shape {weights.shape} on an input of shape {x.shape}")
+    else:
+        slots = schema.Conv2DOptions
+        options = site.options(schema.Options.Conv2DOptions)
+        channels = weights.shape[0]
+        if weights.shape[3] != x.shape[3]:
+            if weights.shape[3] and x.shape[3] % weights.shape[3] == 0:
+                raise UnsupportedOperatorError("grouped convolution")
+            raise site.corrupt(f"weights of shape {weights.shape} on an input of shape {x.shape}")
+    bias = site.bias(2, channels)
+    stride = site.steps(options, slots.StrideH, slots.StrideW)
+    dilation = site.steps(options, slots.DilationHFactor, slots.DilationWFactor, default=1)
+    window = _dilated((weights.shape[1], weights.shape[2]), dilation)
+    node = Node((x.index, weights.index, bias), {
+        "stride": stride,
+        "dilation": dilation,
+        "padding": site.padding(options, slots.Padding, image, window, stride),
+        "requantization": site.requantization("mbqm", _fixed_point_multipliers(x, weights, output),
+                                              site.fused(options, slots.FusedActivationFunction, output)),
+    })
+    if depthwise:
+        node.attributes["depth_multiplier"] = channels // x.shape[3]
+    return node
+
+
+def _conv_2d(site: Site) -> Node:
+    return _convolution(site, depthwise=False)
+
+
+def _depthwise_conv_2d(site: Site) -> Node:
+    return _convolution(site, depthwise=True)
+
+
+def _fully_connected(site: Site) -> Node:
+    site.operands(2, 3)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    weights = site.weights(1, x.dtype, axis=0, rank=2)
+    options = site.options(schema.Options.FullyConnectedOptions)
+    if options.integer(schema.FullyConnectedOptions.WeightsFormat, "b"):
+        raise UnsupportedOperatorError("shuffled weights")
+    if site.profile == "litert":
+        rule = "float64_half_away"
+        multipliers = convolution_multipliers(x.scale[0], weights.scale, output.scale[0])
+    else:
+        rule = "mbqm"
+        multipliers = (convolution_multipliers(x.scale[0], weights.scale, output.scale[0]) if len(weights.scale) > 1
+                       else (per_tensor_multiplier(x.scale[0], weights.scale[0], output.scale[0]),))
+    bounds = site.fused(options, schema.FullyConnectedOptions.FusedActivationFunction, output)
+    return Node((x.index, weights.index, site.bias(2, weights.shape[0])), {
+        "keep_num_dims": bool(options.integer(schema.FullyConnectedOptions.KeepNumDims, "?")),
+        "requantization": site.requantization(rule, multipliers, bounds),
+    })
+
+
+def _add(site: Site) -> Node:
+    site.operands(2, 2)
+    a, b, output = site.activation(0, constant_allowed=True), site.activation(1, constant_allowed=True), site.output()
+    site.same_dtype(a, b, output)
+    options = site.options(schema.Options.AddOptions)
+    twice = 2 * max(a.scale[0], b.scale[0])
+    inputs = (a.scale[0] / twice, b.scale[0] / twice)
+    if not all(0 < multiplier < 1 for multiplier in inputs):
+        raise UnsupportedOperatorError("scales whose ratio is outside (0, 1)")
+    multiplier = twice / (2**_ADD_LEFT_SHIFT * output.scale[0])
+    return Node((a.index, b.index), {
+        "left_shift": _ADD_LEFT_SHIFT,
+        "input_multipliers": inputs,
+        # QuantizeMultiplierSmallerThanOneExp stops the framework's process at 1 and above
+        "requantization": site.requantization(
+            "mbqm", (multiplier,), site.fused(options, schema.AddOptions.FusedActivationFunction, output), below=1.0),
+    })
+
+
+def _pool(site: Site) -> Node:
+    site.operands(1, 1)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    options = site.options(schema.Options.Pool2DOptions)
+    slots = schema.Pool2DOptions
+    window = site.steps(options, slots.FilterHeight, slots.FilterWidth)
+    stride = site.steps(options, slots.StrideH, slots.StrideW)
+    return Node((x.index,), {
+        "window": window,
+        "stride": stride,
+        "padding": site.padding(options, slots.Padding, _image(site, x), window, stride),
+        "bounds": site.fused(options, slots.FusedActivationFunction, output),
+    })
+
+
+def _mean(site: Site) -> Node:
+    site.operands(2, 2)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    rank = len(x.shape)
+    axes = site.public_integers(1).reshape(-1).tolist()
+    if not axes:
+        raise UnsupportedOperatorError("no axes")
+    if not all(-rank <= axis < rank for axis in axes):
+        raise site.corrupt(f"axes {axes} of an input of shape {x.shape}")
+    options = site.options(schema.Options.ReducerOptions)
+    return Node((x.index,), {
+        "axes": tuple(sorted({int(axis) % rank for axis in axes})),
+        "keep_dims": bool(options.integer(schema.ReducerOptions.KeepDims, "?")),
+        "requantization": site.requantization("mbqm", (x.scale[0] / output.scale[0],), site.bounds("NONE", output)),
+    })
+
+
+def _reshape(site: Site) -> Node:
+    site.operands(1, 2)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    if site.tensor(1) is not None:
+        target = site.public_integers(1).reshape(-1).tolist()
+    else:
+        target = list(site.options(schema.Options.ReshapeOptions).integers(schema.ReshapeOptions.NewShape, "i", 64))
+    # the framework computes the output's shape from the target and ignores what the file says
+    known = math.prod(extent for extent in target if extent != -1)
+    if target.count(-1) == 1 and known > 0:
+        target[target.index(-1)] = math.prod(x.shape) // known
+    if tuple(target) != output.shape:
+        raise site.corrupt(f"its target shape {tuple(target)} is not the output's shape {output.shape}")
+    return Node((x.index,), {})
+
+
+def _pad(site: Site) -> Node:
+    site.operands(2, 2)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    paddings = site.public_integers(1)
+    if paddings.shape != (len(x.shape), 2) or not np.all((paddings >= 0) & (paddings <= 2**16)):
+        raise site.corrupt(f"paddings of shape {paddings.shape} for an input of shape {x.shape}")
+    return Node((x.index,), {"paddings": tuple((int(before), int(after)) for before, after in paddings)})
+
+
+def _concatenation(site: Site) -> Node:
+    site.operands(1, 4096)
+    most = BY_NAME["CONCATENATION"].inputs[1]
+    if len(site.operator.inputs) > most:
+        raise UnsupportedOperatorError(f"more than {most} inputs")
+    inputs = [site.activation(position) for position in range(len(site.operator.inputs))]
+    output = site.output()
+    site.same_dtype(*inputs, output)
+    options = site.options(schema.Options.ConcatenationOptions)
+    if options.integer(schema.ConcatenationOptions.FusedActivationFunction, "b"):
+        raise UnsupportedOperatorError("a fused activation")
+    rank = len(output.shape)
+    axis = options.integer(schema.ConcatenationOptions.Axis, "i")
+    if not -rank <= axis < rank:
+        raise site.corrupt(f"axis {axis} of an output of shape {output.shape}")
+    own = (output.scale, output.zero_point)
+    if output.dtype == "int8" and any((x.scale, x.zero_point) != own for x in inputs):
+        raise UnsupportedOperatorError("int8 inputs quantized differently from the output")
+    return Node(tuple(x.index for x in inputs), {"axis": axis % rank})
+
+
+def _quantize(site: Site) -> Node:
+    site.operands(1, 1)
+    x, output = site.required(0), site.output()
+    bounds = site.bounds("NONE", output)
+    if x.dtype == "float32":
+        if x.index not in site.model.inputs:
+            raise UnsupportedOperatorError("float32 tensors inside the model")
+        return Node((x.index,), {"requantization": site.requantization("float32_divide", output.scale, bounds)})
+    x = site.activation(0)
+    return Node((x.index,), {
+        "requantization": site.requantization("mbqm", (x.scale[0] / output.scale[0],), bounds)})
+
+
+def _dequantize(site: Site) -> Node:
+    site.operands(1, 1)
+    x, output = site.activation(0), site.model.tensors[site.operator.outputs[0]]
+    if output.dtype != "float32":
+        raise UnsupportedOperatorError(f"{output.dtype} tensors")
+    return Node((x.index,), {})
+
+
+def _softmax(site: Site) -> Node:
+    site.operands(1, 1)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    beta = site.options(schema.Options.SoftmaxOptions).real(schema.SoftmaxOptions.Beta)
+    if not (math.isfinite(beta) and beta > 0):
+        raise site.corrupt(f"beta is {beta}")
+    if (output.scale, output.zero_point) != ((1 / 256,), (INTEGER_RANGES[output.dtype][0],)):
+        raise site.corrupt("its output is not quantized with scale 1/256 and the lowest zero point")
+    return Node((x.index,), {"beta": beta})
+
+
+def _relu(site: Site) -> Node:
+    site.operands(1, 1)
+    x, output = site.activation(0), site.output()
+    site.same_dtype(x, output)
+    return Node((x.index,), {"requantization": site.requantization(
+        "mbqm", (float32_quotient(x.scale[0], output.scale[0]),), site.bounds(site.operator.kind, output))})
+
+
+#: Operator → its conversion.
+CONVERSIONS: dict[str, Callable[[Site], Node]] = {
+    "CONV_2D": _conv_2d,
+    "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
+    "FULLY_CONNECTED": _fully_connected,
+    "ADD": _add,
+    "AVERAGE_POOL_2D": _pool,
+    "MAX_POOL_2D": _pool,
+    "MEAN": _mean,
+    "RESHAPE": _reshape,
+    "PAD": _pad,
+    "CONCATENATION": _concatenation,
+    "QUANTIZE": _quantize,
+    "DEQUANTIZE": _dequantize,
+    "SOFTMAX": _softmax,
+    "RELU": _relu,
+    "RELU6": _relu,
+}

@@ -1,0 +1,123 @@
+"""Checks of single op attributes: types, ranges and sizes, as :mod:`mpc_bridge.circuit.ops` states them.
+
+Every function raises ValueError, in words, and is safe on any Python value: circuits arrive over the network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
+from mpc_bridge.circuit.ops import RULES
+
+#: Greatest stride, dilation, window extent, or number of padded cells on one side.
+MAX_STEP = 2**16
+
+#: Multipliers from here on make the framework shift an int32 by more than 30 bits.
+MAX_MULTIPLIER = 2.0**30
+
+
+def is_integer(value: object, low: int, high: int) -> bool:
+    """Whether ``value`` is an int (not a bool) in ``[low, high]``."""
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def is_real(value: object) -> bool:
+    """Whether ``value`` is a finite, positive float."""
+    return isinstance(value, float) and math.isfinite(value) and value > 0
+
+
+def check_attributes(op: Op, output_dtype: str, channels: int) -> None:
+    """Check every attribute of an op whose names are already known to be right.
+
+    Args:
+        output_dtype: type of the op's output.
+        channels: extent of the output's last axis (1 without axes).
+
+    Raises:
+        ValueError: which attribute is wrong, and how.
+    """
+    for name, value in op.attributes.items():
+        if name in ("requantization", "bounds"):
+            continue
+        if not _CHECKS[name](value):
+            raise ValueError(f"attribute {name} is {_short(value)}")
+    if "bounds" in op.attributes:
+        _check_bounds(op.attributes["bounds"], output_dtype)
+    if "requantization" in op.attributes:
+        _check_requantization(op, op.attributes["requantization"], output_dtype, channels)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _pair(value: object, low: int, high: int) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(is_integer(item, low, high) for item in value)
+
+
+def _steps(value: object) -> bool:
+    return _pair(value, 1, MAX_STEP)
+
+
+def _padding(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and _paddings(value)
+
+
+def _paddings(value: object) -> bool:
+    return isinstance(value, tuple) and all(_pair(item, 0, MAX_STEP) for item in value)
+
+
+def _input_multipliers(value: object) -> bool:
+    return (isinstance(value, tuple) and len(value) == 2
+            and all(isinstance(item, float) and is_real(item) and item < 1 for item in value))
+
+
+def _axes(value: object) -> bool:
+    return (isinstance(value, tuple) and len(value) > 0 and all(is_integer(item, 0, 7) for item in value)
+            and list(value) == sorted(set(value)))
+
+
+def _boolean(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+_CHECKS: dict[str, Callable[[object], bool]] = {
+    "stride": _steps,
+    "dilation": _steps,
+    "window": _steps,
+    "padding": _padding,
+    "paddings": _paddings,
+    "depth_multiplier": lambda value: is_integer(value, 1, 2**20),
+    "keep_num_dims": _boolean,
+    "keep_dims": _boolean,
+    "axes": _axes,
+    "axis": lambda value: is_integer(value, 0, 7),
+    "left_shift": lambda value: value == 20 and is_integer(value, 20, 20),
+    "input_multipliers": _input_multipliers,
+    "beta": is_real,
+}
+
+
+def _check_bounds(value: object, dtype: str) -> None:
+    low, high = INTEGER_RANGES[dtype]
+    if not (isinstance(value, tuple) and _pair(value, low, high) and value[0] <= value[1]):
+        raise ValueError(f"bounds {_short(value)} of a {dtype} output")
+
+
+def _check_requantization(op: Op, value: object, dtype: str, channels: int) -> None:
+    if not (isinstance(value, tuple) and len(value) == 4 and isinstance(value[0], str) and isinstance(value[1], tuple)):
+        raise ValueError(f"attribute requantization is {_short(value)}, not (rule, multipliers, low, high)")
+    rule, multipliers, low, high = value
+    if op.kind not in RULES.get(rule, ()):
+        raise ValueError(f"requantization rule {_short(rule)}")
+    per_channel = op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    if len(multipliers) != 1 and not (per_channel and len(multipliers) == channels):
+        raise ValueError(f"requantization with {len(multipliers)} multipliers for {channels} channels")
+    limit = 1.0 if op.kind == "ADD" else MAX_MULTIPLIER
+    for multiplier in multipliers:
+        if not (isinstance(multiplier, float) and is_real(multiplier) and multiplier < limit):
+            raise ValueError(f"requantization with the multiplier {_short(multiplier)}")
+    _check_bounds((low, high), dtype)

@@ -1,0 +1,170 @@
+"""Shape inference: the output shape of every kind of op, and what its input shapes and attributes must satisfy.
+
+Every function assumes attributes of the right Python types (the verifier checks those first) and raises ValueError, in words,
+where shapes and attributes do not fit together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from mpc_bridge.circuit.graph import Op
+
+Shape = tuple[int, ...]
+
+#: Axes of an NHWC tensor that a window moves along.
+_ROWS_COLUMNS = (1, 2)
+
+
+def infer_shape(op: Op, shapes: Sequence[Shape], declared: Shape) -> Shape:
+    """The output's shape.
+
+    Args:
+        op: its attributes have the right types.
+        shapes: of the inputs; ``()`` where an optional input is missing.
+        declared: the output's shape as the graph has it, which is what RESHAPE goes to.
+
+    Raises:
+        ValueError: what does not fit, in words.
+    """
+    return _RULES[op.kind](dict(op.attributes), shapes, declared)
+
+
+def _window_shape(attributes: dict[str, Any], image: Shape, window: tuple[int, int]) -> tuple[int, int]:
+    """Output rows and columns of a window that moves over an NHWC image."""
+    dilation = attributes.get("dilation", (1, 1))
+    extents = []
+    for position, axis in enumerate(_ROWS_COLUMNS):
+        before, after = attributes["padding"][position]
+        reach = (window[position] - 1) * dilation[position] + 1
+        padded = image[axis] + before + after
+        if padded < reach:
+            raise ValueError(f"a window of {reach} cells does not fit into {padded}")
+        extents.append((padded - reach) // attributes["stride"][position] + 1)
+    return extents[0], extents[1]
+
+
+def _need_rank(shape: Shape, rank: int, what: str) -> None:
+    if len(shape) != rank:
+        raise ValueError(f"{what} of shape {shape} should have {rank} axes")
+
+
+def _need_bias(shapes: Sequence[Shape], channels: int) -> None:
+    if len(shapes) == 3 and shapes[2] not in ((), (channels,)):
+        raise ValueError(f"bias of shape {shapes[2]} for {channels} channels")
+
+
+def _conv_2d(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, weights = shapes[0], shapes[1]
+    _need_rank(x, 4, "input")
+    _need_rank(weights, 4, "weights")
+    if weights[3] != x[3]:
+        raise ValueError(f"weights for {weights[3]} channels on an input of {x[3]}")
+    _need_bias(shapes, weights[0])
+    return (x[0], *_window_shape(attributes, x, (weights[1], weights[2])), weights[0])
+
+
+def _depthwise_conv_2d(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, weights = shapes[0], shapes[1]
+    _need_rank(x, 4, "input")
+    _need_rank(weights, 4, "weights")
+    if weights[0] != 1 or weights[3] != x[3] * attributes["depth_multiplier"]:
+        raise ValueError(f"weights of shape {weights} and depth multiplier {attributes['depth_multiplier']} "
+                         f"on an input of {x[3]} channels")
+    _need_bias(shapes, weights[3])
+    return (x[0], *_window_shape(attributes, x, (weights[1], weights[2])), weights[3])
+
+
+def _fully_connected(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, weights = shapes[0], shapes[1]
+    _need_rank(weights, 2, "weights")
+    outputs, inputs = weights
+    _need_bias(shapes, outputs)
+    if attributes["keep_num_dims"]:
+        if not x or x[-1] != inputs:
+            raise ValueError(f"weights for {inputs} values on an input of shape {x}")
+        return (*x[:-1], outputs)
+    if math.prod(x) % inputs:
+        raise ValueError(f"weights for {inputs} values on an input of shape {x}")
+    return (math.prod(x) // inputs, outputs)
+
+
+def _add(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    return tuple(int(extent) for extent in np.broadcast_shapes(shapes[0], shapes[1]))
+
+
+def _pool(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, window, stride = shapes[0], attributes["window"], attributes["stride"]
+    _need_rank(x, 4, "input")
+    extents = _window_shape(attributes, x, window)
+    for position, axis in enumerate(_ROWS_COLUMNS):
+        before = attributes["padding"][position][0]
+        last = (extents[position] - 1) * stride[position] - before
+        if before >= window[position] or last >= x[axis]:
+            raise ValueError("a window that covers no cell of the image")
+    return (x[0], *extents, x[3])
+
+
+def _mean(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, axes = shapes[0], attributes["axes"]
+    if axes[-1] >= len(x):
+        raise ValueError(f"axes {axes} of an input of shape {x}")
+    if attributes["keep_dims"]:
+        return tuple(1 if axis in axes else extent for axis, extent in enumerate(x))
+    return tuple(extent for axis, extent in enumerate(x) if axis not in axes)
+
+
+def _reshape(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    if math.prod(shapes[0]) != math.prod(declared):
+        raise ValueError(f"shape {shapes[0]} cannot become {declared}: the number of elements differs")
+    return declared
+
+
+def _pad(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, paddings = shapes[0], attributes["paddings"]
+    if len(paddings) != len(x):
+        raise ValueError(f"paddings of {len(paddings)} axes for an input of shape {x}")
+    return tuple(before + extent + after for extent, (before, after) in zip(x, paddings, strict=True))
+
+
+def _concatenation(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    first, axis = shapes[0], attributes["axis"]
+    if axis >= len(first):
+        raise ValueError(f"axis {axis} of an input of shape {first}")
+    for shape in shapes[1:]:
+        if len(shape) != len(first) or shape[:axis] != first[:axis] or shape[axis + 1:] != first[axis + 1:]:
+            raise ValueError(f"inputs of shapes {first} and {shape} along axis {axis}")
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1:])
+
+
+def _elementwise(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    return shapes[0]
+
+
+def _softmax(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    if not shapes[0]:
+        raise ValueError("an input without axes")
+    return shapes[0]
+
+
+_RULES: dict[str, Callable[[dict[str, Any], Sequence[Shape], Shape], Shape]] = {
+    "CONV_2D": _conv_2d,
+    "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
+    "FULLY_CONNECTED": _fully_connected,
+    "ADD": _add,
+    "AVERAGE_POOL_2D": _pool,
+    "MAX_POOL_2D": _pool,
+    "MEAN": _mean,
+    "RESHAPE": _reshape,
+    "PAD": _pad,
+    "CONCATENATION": _concatenation,
+    "QUANTIZE": _elementwise,
+    "DEQUANTIZE": _elementwise,
+    "SOFTMAX": _softmax,
+    "RELU": _elementwise,
+    "RELU6": _elementwise,
+}
