@@ -79,7 +79,7 @@ def srdhm(a: IntsLike, b: IntsLike) -> Ints:
 
 
 def rdbpot(v: IntsLike, exponent: IntsLike) -> Ints:
-    """RDBPOT: ``v / 2**exponent`` to the nearest integer, ties away from zero. ``0 <= exponent <= 31``."""
+    """RDBPOT: ``v / 2**exponent`` to the nearest integer, ties away from zero. ``0 <= exponent <= 61``."""
     values = np.asarray(v, np.int64)
     shift = np.asarray(exponent, np.int64)
     half = np.where(shift > 0, np.int64(1) << np.maximum(shift - 1, 0), 0)

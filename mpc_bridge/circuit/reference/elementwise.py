@@ -54,7 +54,8 @@ def quantize(operands: Operands) -> Array:
 
 def dequantize(operands: Operands) -> Array:
     """``float32(double(scale) * (q - zero_point))``."""
-    return cast(Array, (scale(operands.tensor(0)) * operands.centred(0).astype(np.float64)).astype(np.float32))
+    real: Array = (scale(operands.tensor(0)) * operands.centred(0).astype(np.float64)).astype(np.float32)
+    return real
 
 
 def reshape(operands: Operands) -> Array:

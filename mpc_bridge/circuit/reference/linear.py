@@ -29,21 +29,14 @@ def _with_bias(operands: Operands, acc: Ints) -> Ints:
 
 
 def conv_2d(operands: Operands) -> Array:
-    """``sum (x - zx)(w - zw) + b`` over each window; x NHWC, weights OHWI. A weight depth below x's means groups."""
+    """``sum (x - zx)(w - zw) + b`` over each window; x NHWC, weights OHWI."""
     # centred first, so that padded cells contribute nothing
     image = padded(operands.centred(0), operands.padding(), 0)
     weights = operands.centred(1)
-    channels, rows, columns, depth = weights.shape
-    view = windows(image, (rows, columns), operands.pair("stride"), operands.pair("dilation"))
-    patches = view.transpose(0, 1, 2, 4, 5, 3)
-    groups = image.shape[3] // depth
-    per_group = channels // groups
-    parts = [
-        _product(patches[..., g * depth : (g + 1) * depth].reshape(-1, rows * columns * depth),
-                 weights[g * per_group : (g + 1) * per_group].reshape(per_group, -1))
-        for g in range(groups)
-    ]
-    acc = np.concatenate(parts, axis=1).reshape(*view.shape[:3], channels)
+    channels = len(weights)
+    view = windows(image, weights.shape[1:3], operands.pair("stride"), operands.pair("dilation"))
+    patches = view.transpose(0, 1, 2, 4, 5, 3).reshape(-1, weights.size // channels)
+    acc = _product(patches, weights.reshape(channels, -1)).reshape(*view.shape[:3], channels)
     return operands.requantized(_with_bias(operands, acc))
 
 
