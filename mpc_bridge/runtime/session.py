@@ -40,7 +40,7 @@ class Session:
         self.meter = meter if meter is not None else CostMeter()
         self.timeout = timeout
         self._channels = dict(channels)
-        self._waiter = Waiter(timeout, (control,) if control is not None else ())
+        self._waiter = Waiter(timeout, {control.fileno(): control.label} if control is not None else {})
         self._round = 0
         self._domain = 0
 
@@ -52,8 +52,8 @@ class Session:
     def exchange(self, sends: Mapping[int, Sequence[Buffer]], receives: Mapping[int, Sequence[Buffer]]) -> None:
         """One round: send to and receive from any subset of the peers, all at once.
 
-        Every party calls it in lockstep, also a party that neither sends nor receives. Each peer's buffers travel as one
-        frame, without a copy; a peer whose buffers hold no byte at all gets no frame, and its receiver expects none.
+        Every party calls it in lockstep, also a party that neither sends nor receives. Each peer's buffers travel as
+        one frame, without a copy; a peer whose buffers hold no byte at all gets no frame, and its receiver expects none.
 
         Args:
             sends: peer → buffers (C-contiguous). They are free again on return.
@@ -61,7 +61,8 @@ class Session:
 
         Raises:
             PeerLost, PeerTimeout: a peer ended, or sent nothing for :attr:`timeout` seconds.
-            MalformedFrame: a peer is out of step or does not speak the protocol. No content of ``receives`` is to be used.
+            MalformedFrame: a peer is out of step or does not speak the protocol. What ``receives`` holds is not to be
+                used.
         """
         tag = self._round
         self._round = tag + 1

@@ -12,7 +12,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,11 +43,12 @@ class Kind(IntEnum):
     READY = 4
     WEIGHT = 5
     INPUT = 6
-    OUTPUT = 7
-    PROGRESS = 8
-    FINISH = 9
-    REPORT = 10
-    ERROR = 11
+    SAMPLE = 7
+    OUTPUT = 8
+    PROGRESS = 9
+    FINISH = 10
+    REPORT = 11
+    ERROR = 12
 
 
 class Frame(NamedTuple):
@@ -113,7 +114,7 @@ class Channel:
         return count
 
     def read_some(self, views: list[memoryview]) -> int:
-        """Take what has arrived, at most the views' bytes (0: nothing yet). Raises PeerLost, also at the end of the stream."""
+        """Take what has arrived, at most the views' bytes (0: nothing yet). Raises PeerLost at the end of the stream."""
         try:
             count = self.socket.recvmsg_into(views if len(views) <= _MAX_VECTORS else views[:_MAX_VECTORS])[0]
         except (BlockingIOError, InterruptedError):
@@ -214,26 +215,21 @@ class AnyIncoming:
         self.frame: Frame | None = None
 
     def advance(self) -> bool:
-        """Take what has arrived; True when :attr:`frame` is complete. Never reads into the next frame."""
-        while self.views:
-            count = self.channel.read_some(self.views)
-            if not count:
-                return False
-            self.deadline = 0.0
-            self.views = _drop(self.views, count)
-            if not self.views and self.payload is None:
+        """Take what has arrived; True when :attr:`frame` is there. Never reads into the next frame."""
+        while True:
+            if self.views:
+                count = self.channel.read_some(self.views)
+                if not count:
+                    return False
+                self.deadline = 0.0
+                self.views = _drop(self.views, count)
+            elif self.payload is None:
                 self.payload = bytearray(self._length())
                 self.views = flatten([self.payload])
-        if self.frame is None:
-            _, _, kind, tag, _ = HEADER.unpack(self.header)
-            assert self.payload is not None
-            self.frame = Frame(kind, tag, self.payload)
-        return True
-
-    @property
-    def started(self) -> bool:
-        """Whether any byte of it has arrived."""
-        return self.payload is not None or self.views[0].nbytes < HEADER_BYTES
+            else:
+                _, _, kind, tag, _ = HEADER.unpack(self.header)
+                self.frame = Frame(kind, tag, self.payload)
+                return True
 
     def _length(self) -> int:
         magic, version, kind, _, length = HEADER.unpack(self.header)
@@ -241,10 +237,10 @@ class AnyIncoming:
             raise MalformedFrame(f"{self.channel.label} sent bytes that are not a frame", where="frame header",
                                  hint="check that every party runs mpc-bridge and nothing else uses its address")
         if version != PROTOCOL_VERSION:
-            raise MalformedFrame(f"{self.channel.label} speaks protocol version {version}, this party {PROTOCOL_VERSION}",
+            raise MalformedFrame(f"{self.channel.label} speaks protocol version {version}, not {PROTOCOL_VERSION}",
                                  where="frame header", hint="run the same version of mpc-bridge at every party")
         if length > min(self.limit, MAX_PAYLOAD):
-            raise MalformedFrame(f"{self.channel.label} announces a frame of {length} bytes, at most {self.limit} expected",
+            raise MalformedFrame(f"{self.channel.label} announces {length} bytes, at most {self.limit} expected",
                                  where=f"frame of kind {kind}", hint="run the same model and options at every party")
         return int(length)
 
@@ -269,22 +265,26 @@ class Waiter:
 
     Args:
         timeout: seconds without a byte on a pending transfer after which it fails with PeerTimeout.
-        watched: channels on which, outside a transfer, only an end matters (the launcher's).
+        watched: descriptor → label: on these, outside a transfer, only an end matters (the launcher's connection).
     """
 
-    def __init__(self, timeout: float, watched: Sequence[Channel] = ()) -> None:
+    def __init__(self, timeout: float, watched: Mapping[int, str] | None = None) -> None:
         self.timeout = timeout
         self._poll = select.poll()
         # What the poll object is registered for; rounds repeat the same pattern, so it rarely changes.
         self._interest: dict[int, int] = {}
-        self._watched = {channel.fileno(): channel.label for channel in watched}
+        self._watched = dict(watched or {})
 
     def run(self, transfers: Sequence[Transfer]) -> None:
         """Complete every transfer. Raises PeerLost, PeerTimeout or MalformedFrame."""
         waiting = [transfer for transfer in transfers if transfer.events == select.POLLIN or not transfer.advance()]
         while waiting:
-            ready = self._wait(waiting)
-            waiting = [transfer for transfer in waiting if not (transfer.fd in ready and transfer.advance())]
+            waiting = self.advance(waiting)
+
+    def advance(self, waiting: Sequence[Transfer]) -> list[Transfer]:
+        """Wait until some transfer can move, move those that can, and return those that are not complete yet."""
+        ready = self._wait(waiting)
+        return [transfer for transfer in waiting if not (transfer.fd in ready and transfer.advance())]
 
     def _wait(self, waiting: Sequence[Transfer]) -> set[int]:
         """Descriptors on which some transfer can move."""
@@ -321,17 +321,16 @@ class Waiter:
         self._interest = wanted
 
 
-def send_frame(channel: Channel, kind: int, tag: int, buffers: Iterable[Buffer], timeout: float) -> int:
+def send_frame(channel: Channel, kind: int, tag: int, buffers: Iterable[Buffer], waiter: Waiter) -> int:
     """Send one frame and return its size, framing included. Raises PeerLost or PeerTimeout."""
     outgoing = Outgoing(channel, kind, tag, flatten(buffers))
-    if not outgoing.advance():
-        Waiter(timeout).run([outgoing])
+    waiter.run([outgoing])
     return outgoing.size
 
 
-def receive_frame(channel: Channel, limit: int, timeout: float) -> Frame:
+def receive_frame(channel: Channel, limit: int, waiter: Waiter) -> Frame:
     """Receive the next frame, at most ``limit`` payload bytes. Raises PeerLost, PeerTimeout or MalformedFrame."""
     incoming = AnyIncoming(channel, limit)
-    Waiter(timeout).run([incoming])
+    waiter.run([incoming])
     assert incoming.frame is not None
     return incoming.frame

@@ -1,0 +1,210 @@
+"""A local run from start to end: the launcher is model owner, data owner and receiver; the parties are processes.
+
+It shares weights and inputs to the party processes and puts their output shares together. No party process ever holds a
+weight, an input or an output in the clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge import __version__
+from mpc_bridge.backends.base import Backend, Owner
+from mpc_bridge.circuit.graph import Circuit
+from mpc_bridge.circuit.reference import evaluate_ops
+from mpc_bridge.circuit.serialize import to_json
+from mpc_bridge.errors import InputError, MpcBridgeError
+from mpc_bridge.lowering import canonicalise, lower
+from mpc_bridge.lowering.program import Input, Output, Program
+from mpc_bridge.runtime.links import PartyLinks
+from mpc_bridge.runtime.messages import REPORT_LIMIT, Job, PartyReport, digest, tag_of
+from mpc_bridge.runtime.processes import PartyProcesses, Tap, Transport
+from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
+from mpc_bridge.runtime.transport import Kind
+
+Array = npt.NDArray[np.generic]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """Where a run is.
+
+    Attributes:
+        phase: ``"start"`` (processes), ``"setup"`` (weights) or ``"online"``.
+        sample, samples: current sample, 0-based, and how many there are.
+        step, steps: steps of the phase that are done, and how many there are.
+        layer: name of the layer the step belongs to.
+        bytes_sent: by all parties so far, as they last reported it.
+    """
+
+    phase: Literal["start", "setup", "online"]
+    sample: int
+    samples: int
+    step: int
+    steps: int
+    layer: str
+    bytes_sent: int
+
+
+OnProgress = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came out, and what it cost.
+
+    Attributes:
+        outputs: one per program output, sample axis first: shape ``(S,) + output shape``, the model's own dtype
+            (int64 indices with ``reveal="argmax"``).
+        reports: by party; totals over all samples.
+    """
+
+    outputs: tuple[Array, ...]
+    program: Program
+    reports: tuple[PartyReport, ...]
+
+
+class PartyTraceback(Exception):
+    """What the parties wrote to standard error: the cause of the error that the launcher raises, for ``--debug``."""
+
+
+def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, *, parties: int, device: str = "cpu",
+                   reveal: Literal["output", "argmax"] = "output", transport: Transport = "unix",
+                   timeout: float = DEFAULT_TIMEOUT, progress: OnProgress | None = None, tap: Tap | None = None,
+                   on_start: Callable[[list[int]], None] | None = None) -> RunResult:
+    """Evaluate ``circuit`` on ``inputs`` with all parties on this machine.
+
+    Args:
+        circuit: with its weights.
+        inputs: one per model input, shape ``(S,) + input shape``, the input's dtype.
+        backend: its class must be importable; the parties make their own instance.
+        parties: how many; the backend has to serve that number.
+        timeout: seconds without a byte from whoever is due, everywhere.
+        tap: relay in front of every party (tests).
+        on_start: told the process ids once all are started.
+
+    Raises:
+        PeerError: a party ended, hung or misbehaved. ProtocolAbort: a party detected cheating.
+        Whatever else a party reports. No process is left in any case, also after KeyboardInterrupt.
+    """
+    program = lower(circuit.public(), reveal=reveal)
+    run = _Run(circuit, program, backend.owner(), parties, _sample_count(circuit, inputs), progress)
+    job = Job(to_json(circuit.public()), reveal, digest(program, f"{__version__}/{backend.name}").hex(),
+              progress is not None)
+    run.tell("start", 0, 0)
+    path = f"{type(backend).__module__}:{type(backend).__qualname__}"
+    with PartyProcesses(path, parties, device, transport, timeout, tap) as processes:
+        try:
+            if on_start is not None:
+                on_start(processes.pids())
+            links = PartyLinks(processes.connect(), run.frame_limit(), timeout, run.on_progress, processes.obituary)
+            links.send(Kind.CIRCUIT, 0, [job.encode()] * parties)
+            run.share_weights(links)
+            outputs = [run.sample(links, sample, [array[sample] for array in inputs])
+                       for sample in range(run.samples)]
+            links.send(Kind.FINISH, 0, [b""] * parties)
+            reports = tuple(PartyReport.decode(payload, party)
+                            for party, payload in enumerate(links.gather(Kind.REPORT, 0)))
+        except MpcBridgeError as error:
+            complaints = processes.complaints()
+            raise error from (PartyTraceback(complaints) if complaints else None)
+    return RunResult(tuple(np.stack(arrays) for arrays in zip(*outputs)), program, reports)
+
+
+def _sample_count(circuit: Circuit, inputs: Sequence[Array]) -> int:
+    if len(inputs) != len(circuit.inputs):
+        raise InputError(f"the model has {len(circuit.inputs)} inputs, {len(inputs)} given", where="inputs",
+                         hint="give one array per model input")
+    counts = {array.shape[0] if array.ndim else 0 for array in inputs}
+    if len(counts) != 1 or counts == {0}:
+        raise InputError(f"different or no numbers of samples: {sorted(counts)}", where="inputs",
+                         hint="give the same number of samples, at least one, for every input")
+    for index, array in zip(circuit.inputs, inputs):
+        tensor = circuit.tensors[index]
+        if array.shape[1:] != tensor.shape or array.dtype != np.dtype(tensor.dtype):
+            raise InputError(f"{array.dtype}{array.shape[1:]} given, {tensor.dtype}{tensor.shape} expected",
+                             where=f"input {tensor.name}", hint="convert it to the model's input type and shape")
+    return counts.pop()
+
+
+class _Run:
+    """The owners' and the receiver's work for one program."""
+
+    def __init__(self, circuit: Circuit, program: Program, owner: Owner, parties: int, samples: int,
+                 progress: OnProgress | None) -> None:
+        self.samples = samples
+        self._circuit = circuit
+        self._program = program
+        self._owner = owner
+        self._parties = parties
+        self._progress = progress
+        self._sent = [0] * parties
+        self._inputs = {kind: [(index, step) for index, step in enumerate(program.steps)
+                               if isinstance(step, Input) and step.owner == kind] for kind in ("model", "data")}
+        self._outputs = [(index, step) for index, step in enumerate(program.steps) if isinstance(step, Output)]
+
+    def frame_limit(self) -> int:
+        """Greatest payload that a party has reason to send."""
+        sizes = [self._owner.output_size(self._program.values[step.inputs[0]], party)
+                 for _, step in self._outputs for party in range(self._parties)]
+        return max([REPORT_LIMIT, *sizes])
+
+    def share_weights(self, links: PartyLinks) -> None:
+        """One tensor at a time, in program order, so that never more than one tensor's shares are held here."""
+        weights = canonicalise(self._circuit, self._program)
+        steps = self._inputs["model"]
+        for done, (index, step) in enumerate(steps):
+            self.tell("setup", done, len(steps), step.layer)
+            links.send(Kind.WEIGHT, tag_of(0, index), self._owner.share(self._program.values[step.output],
+                                                                         weights[step.source]))
+        links.gather(Kind.READY, 0)
+        self.tell("setup", len(steps), len(steps))
+
+    def sample(self, links: PartyLinks, sample: int, inputs: Sequence[Array]) -> list[Array]:
+        """Share one sample's inputs, and put its outputs together."""
+        by_tensor = dict(zip(self._circuit.inputs, inputs))
+        messages = []
+        for index, step in self._inputs["data"]:
+            value = self._program.values[step.output]
+            stored = by_tensor[step.source].astype(np.int64).reshape(value.shape) - value.offset
+            messages.append((index, self._owner.share(value, stored)))
+        self.tell("online", 0, len(self._program.steps), sample=sample)
+        links.send(Kind.SAMPLE, sample, [b""] * self._parties)
+        for index, shares in messages:
+            links.send(Kind.INPUT, tag_of(sample, index), shares)
+        outputs = []
+        for index, step in self._outputs:
+            value = self._program.values[step.inputs[0]]
+            shares = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]
+            outputs.append(self._finish(step, self._owner.reconstruct(value, shares) + value.offset))
+        self.tell("online", len(self._program.steps), len(self._program.steps), sample=sample)
+        return outputs
+
+    def _finish(self, step: Output, revealed: IntArray) -> Array:
+        """The receiver's own work after the reveal: the model's type, and trailing functions."""
+        if self._program.reveal == "argmax":
+            return revealed
+        tail = self._program.tails[step.output]
+        tensor = self._circuit.tensors[tail.tensor]
+        plain: Array = revealed.reshape(tensor.shape).astype(tensor.dtype)
+        values = evaluate_ops(self._circuit, tail.ops, {tail.tensor: plain})
+        return values[self._circuit.outputs[step.output]] if tail.ops else plain
+
+    def on_progress(self, party: int, tag: int, bytes_sent: int) -> None:
+        """A party's progress frame; party 0 speaks for all but for the bytes."""
+        self._sent[party] = bytes_sent
+        sample, done = tag >> 32, tag & 0xFFFFFFFF
+        if party == 0 and 0 < done <= len(self._program.steps):
+            self.tell("online", done, len(self._program.steps), self._program.steps[done - 1].layer, sample)
+
+    def tell(self, phase: Literal["start", "setup", "online"], step: int, steps: int, layer: str = "",
+             sample: int = 0) -> None:
+        """Call the caller's progress function, if there is one."""
+        if self._progress is not None:
+            self._progress(ProgressEvent(phase, sample, self.samples, step, steps, layer, sum(self._sent)))

@@ -1,0 +1,150 @@
+"""The launcher's connections to all parties, driven together; and who failed first when something fails."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, PeerLost, PeerTimeout, ProtocolAbort
+from mpc_bridge.runtime.messages import ERROR_LIMIT, decode_error, decode_progress
+from mpc_bridge.runtime.transport import AnyIncoming, Channel, Frame, Kind, Outgoing, Transfer, Waiter, flatten
+
+#: A party that fails takes the others with it; for this long the launcher listens for the one with the best reason.
+_GRACE_SECONDS = 1.0
+#: The parties notice a silent peer themselves and know more about it, so they get to speak first.
+_MARGIN_SECONDS = 5.0
+
+#: Told about a party's progress: party, frame tag (sample and steps done), bytes it has sent so far.
+OnProgress = Callable[[int, int, int], None]
+
+
+class PartyLinks:
+    """One authenticated channel per party.
+
+    Args:
+        channels: by party.
+        limit: greatest payload that any party has reason to send.
+        timeout: of the parties; the launcher waits a little longer.
+        on_progress: called for every progress frame.
+        obituary: one line on why a party's process ended, for a party that ended without a word.
+    """
+
+    def __init__(self, channels: Sequence[Channel], limit: int, timeout: float, on_progress: OnProgress,
+                 obituary: Callable[[int], str]) -> None:
+        self._channels = tuple(channels)
+        self._limit = max(limit, ERROR_LIMIT)
+        self._waiter = Waiter(timeout + _MARGIN_SECONDS)
+        self._on_progress = on_progress
+        self._obituary = obituary
+        self._readers = [AnyIncoming(channel, self._limit) for channel in self._channels]
+        #: a party's next frame, when it came before it was asked for
+        self._inbox: dict[int, Frame] = {}
+
+    def send(self, kind: Kind, tag: int, messages: Sequence[bytes]) -> None:
+        """Send one frame to every party, all at once. Raises the error of a party that failed meanwhile."""
+        sends: list[Transfer] = [Outgoing(channel, kind, tag, flatten([message]))
+                                 for channel, message in zip(self._channels, messages)]
+        while sends:
+            sends = self._move(sends, frozenset())
+
+    def gather(self, kind: Kind, tag: int) -> list[bytearray]:
+        """Wait for one frame of this kind and tag from every party.
+
+        Raises:
+            MpcBridgeError: of a party that failed meanwhile; the root cause where several did.
+        """
+        found: dict[int, bytearray] = {}
+        parties = frozenset(range(len(self._channels)))
+        while True:
+            for party in list(self._inbox.keys() - found.keys()):
+                frame = self._inbox.pop(party)
+                if (frame.kind, frame.tag) != (kind, tag):
+                    raise MalformedFrame(f"party {party} sent a frame of kind {frame.kind}, tag {frame.tag} out of turn",
+                                         where=f"waiting for kind {int(kind)}, tag {tag}")
+                found[party] = frame.payload
+            if found.keys() == parties:
+                return [found[party] for party in sorted(parties)]
+            self._move([], parties - found.keys())
+
+    def _move(self, sends: list[Transfer], due: frozenset[int]) -> list[Transfer]:
+        """Wait until something can move, and move it. Parties that are not ``due`` may be silent for ever.
+
+        A party with a frame in the inbox is not read, so it cannot fill the launcher's memory.
+        """
+        reading = {party: reader for party, reader in enumerate(self._readers) if party not in self._inbox}
+        for party, reader in reading.items():
+            if party not in due:
+                reader.deadline = math.inf
+            elif reader.deadline == math.inf:
+                reader.deadline = 0.0
+        try:
+            left = self._waiter.advance([*sends, *reading.values()])
+        except PeerTimeout:
+            raise
+        except PeerError as error:
+            raise self._root_cause(error) from None
+        complete = [party for party, reader in reading.items() if reader.frame is not None]
+        for party in complete:
+            self._take(party)
+        if complete:
+            # The parties notice one another's silence; one that works speaks for all.
+            for reader in self._readers:
+                reader.deadline = 0.0
+        return [transfer for transfer in left if isinstance(transfer, Outgoing)]
+
+    def _take(self, party: int) -> None:
+        """A complete frame off its reader: progress and errors end here, others go to the inbox."""
+        frame = self._readers[party].frame
+        assert frame is not None
+        self._readers[party] = AnyIncoming(self._channels[party], self._limit)
+        if frame.kind == Kind.PROGRESS:
+            self._on_progress(party, frame.tag, decode_progress(frame.payload))
+        elif frame.kind == Kind.ERROR:
+            raise self._root_cause(decode_error(frame.payload, party), party)
+        else:
+            self._inbox[party] = frame
+
+    def _root_cause(self, first: MpcBridgeError, speaker: int | None = None) -> MpcBridgeError:
+        """The error with the best claim to be the cause: ``first``, or what other parties than ``speaker`` say."""
+        verdicts = [(_rank(first), first)]
+        deadline = time.monotonic() + _GRACE_SECONDS
+        open_parties = set(range(len(self._channels))) - {speaker}
+        while open_parties and time.monotonic() < deadline:
+            for party in sorted(open_parties):
+                reader = self._readers[party]
+                try:
+                    if not reader.advance():
+                        continue
+                    frame = reader.frame
+                    assert frame is not None
+                    self._readers[party] = AnyIncoming(self._channels[party], self._limit)
+                    if frame.kind == Kind.ERROR:
+                        error = decode_error(frame.payload, party)
+                        verdicts.append((_rank(error), error))
+                        open_parties.discard(party)
+                except PeerLost:
+                    open_parties.discard(party)
+                    died = PeerLost(self._obituary(party), where=f"party {party}",
+                                    hint="see the system's log (out of memory?), then run again")
+                    verdicts.append((_DIED, died))
+                except PeerError as error:
+                    open_parties.discard(party)
+                    verdicts.append((_rank(error), error))
+            time.sleep(0.005)
+        return min(verdicts, key=lambda verdict: verdict[0])[1]
+
+
+#: Rank of a party that ended without a word: more of a cause than what others say about its end.
+_DIED = 2
+
+
+def _rank(error: MpcBridgeError) -> int:
+    """Smaller is nearer to the cause: a lost peer is nearly always the consequence of something else."""
+    if isinstance(error, ProtocolAbort):
+        return 0
+    if not isinstance(error, PeerError):
+        return 1
+    if isinstance(error, PeerLost):
+        return 5
+    return 4 if isinstance(error, PeerTimeout) else 3

@@ -1,0 +1,157 @@
+"""What the launcher and a party say to each other: the job, errors, cost reports; and the digest of a Program."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from mpc_bridge import errors
+from mpc_bridge.errors import MalformedFrame, MpcBridgeError
+from mpc_bridge.lowering.program import Program
+from mpc_bridge.runtime.meter import PHASES, Cost, CostMeter
+
+#: Limits of frames whose length the receiver does not know beforehand.
+CIRCUIT_LIMIT = 256 << 20
+REPORT_LIMIT = 16 << 20
+ERROR_LIMIT = 64 << 10
+_PROGRESS = struct.Struct("<Q")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The public description of what to evaluate.
+
+    Attributes:
+        circuit: public part, as JSON text.
+        reveal: as in ``Program``.
+        digest: of the launcher's Program, hexadecimal.
+        progress: whether the party reports its progress.
+    """
+
+    circuit: str
+    reveal: Literal["output", "argmax"]
+    digest: str
+    progress: bool
+
+    def encode(self) -> bytes:
+        """Frame payload."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, payload: bytes | bytearray) -> Job:
+        """Raises MalformedFrame on anything that :meth:`encode` did not make."""
+        try:
+            job = cls(**json.loads(payload))
+        except (ValueError, TypeError) as error:
+            raise MalformedFrame("the launcher's job is not readable", where="setup",
+                                 hint="run the same version of mpc-bridge at every party") from error
+        if job.reveal not in ("output", "argmax"):
+            raise MalformedFrame(f"unknown reveal {job.reveal!r} in the launcher's job", where="setup")
+        return job
+
+
+def digest(program: Program, salt: str) -> bytes:
+    """SHA-256 of everything in a Program; equal at two parties exactly when they run the same steps.
+
+    Args:
+        salt: whatever else must agree (package version, backend).
+    """
+    state = hashlib.sha256(salt.encode())
+
+    def feed(value: Any) -> None:
+        if is_dataclass(value) and not isinstance(value, type):
+            state.update(f"{type(value).__name__}(".encode())
+            for item in fields(value):
+                feed(getattr(value, item.name))
+        elif isinstance(value, (tuple, list)):
+            state.update(f"[{len(value)}:".encode())
+            for element in value:
+                feed(element)
+        elif isinstance(value, Mapping):
+            feed(tuple(sorted(value.items())))
+        elif isinstance(value, np.ndarray):
+            state.update(f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+        else:
+            # str, int, float, bool, None: repr is exact for each, and the type is visible in it.
+            state.update(f"{value!r};".encode())
+
+    feed(program)
+    return state.digest()
+
+
+def tag_of(sample: int, step: int) -> int:
+    """Tag of the frame that carries a step's input or output for one sample."""
+    return (sample << 32) | step
+
+
+def encode_progress(bytes_sent: int) -> bytes:
+    """Payload of a progress frame, whose tag is :func:`tag_of` the sample and the number of steps done."""
+    return _PROGRESS.pack(bytes_sent)
+
+
+def decode_progress(payload: bytearray) -> int:
+    """Bytes sent so far by that party."""
+    if len(payload) != _PROGRESS.size:
+        raise MalformedFrame(f"progress frame of {len(payload)} bytes", where="progress")
+    return int(_PROGRESS.unpack(payload)[0])
+
+
+def encode_error(error: MpcBridgeError) -> bytes:
+    """Class name and message; nothing else of the error leaves the process."""
+    fields_ = {"class": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
+    return json.dumps({key: text[:4096] for key, text in fields_.items()}).encode()
+
+
+def decode_error(payload: bytearray, party: int) -> MpcBridgeError:
+    """The typed error that ``party`` reported; a class this version does not know becomes MpcBridgeError."""
+    try:
+        report = json.loads(payload)
+        name, what, where, hint = (str(report[key]) for key in ("class", "what", "where", "hint"))
+    except (ValueError, TypeError, KeyError):
+        return MalformedFrame(f"party {party} failed with an unreadable error", where=f"party {party}")
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, MpcBridgeError)):
+        kind = MpcBridgeError
+    label = f"party {party}"
+    return kind(what, where=where if label in where else ", ".join(filter(None, (label, where))), hint=hint)
+
+
+@dataclass(frozen=True)
+class PartyReport:
+    """One party's cost: per phase, per layer (all phases but setup), and its peak memory in bytes."""
+
+    phases: Mapping[str, Cost]
+    layers: Mapping[str, Cost]
+    peak_memory_bytes: int
+
+    @classmethod
+    def of(cls, meter: CostMeter, peak_memory_bytes: int) -> PartyReport:
+        """What ``meter`` has counted."""
+        return cls({phase: meter.phase_cost(phase) for phase in PHASES},
+                   {layer: meter.layer_cost(layer) for layer in meter.layers()}, peak_memory_bytes)
+
+    def encode(self) -> bytes:
+        """Frame payload."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, payload: bytearray, party: int) -> PartyReport:
+        """Raises MalformedFrame on anything that :meth:`encode` did not make."""
+        try:
+            report = json.loads(payload)
+            return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
+                       {str(layer): _cost(cost) for layer, cost in report["layers"].items()},
+                       int(report["peak_memory_bytes"]))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise MalformedFrame(f"party {party} sent an unreadable cost report", where=f"party {party}") from error
+
+
+def _cost(report: Mapping[str, Any]) -> Cost:
+    return Cost(int(report["rounds"]), int(report["messages"]), float(report["seconds"]),
+                {int(peer): int(count) for peer, count in report["bytes_to"].items()})

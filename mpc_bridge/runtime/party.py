@@ -1,0 +1,271 @@
+"""The party process: ``python -m mpc_bridge.runtime.party``, configured by one JSON object on standard input.
+
+It connects to the other parties and accepts the launcher, lowers the public circuit itself, agrees with everybody on the
+Program's digest, takes in shares and gives out shares. It never sees a weight, an input or an output in the clear. Its
+end, for whatever reason, closes its connections, which ends the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpc_bridge import __version__
+from mpc_bridge.circuit.serialize import from_json
+from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, UnsupportedCombinationError, UsageError
+from mpc_bridge.kernels import Device
+from mpc_bridge.lowering import lower
+from mpc_bridge.lowering.program import Input, Output, Program
+from mpc_bridge.runtime import handshake
+from mpc_bridge.runtime.executor import Prepared, run_online, run_setup
+from mpc_bridge.runtime.messages import (
+    CIRCUIT_LIMIT,
+    Job,
+    PartyReport,
+    digest,
+    encode_error,
+    encode_progress,
+    tag_of,
+)
+from mpc_bridge.runtime.meter import CLIENT, CostMeter
+from mpc_bridge.runtime.session import Session
+from mpc_bridge.runtime.transport import Channel, Frame, Incoming, Kind, Waiter, receive_frame, send_frame
+
+if TYPE_CHECKING:
+    from mpc_bridge.backends.base import Backend, Engine
+
+_PROGRESS_SECONDS = 0.1
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class PartyConfig:
+    """What a party is told on standard input.
+
+    Attributes:
+        party: own index.
+        listener: descriptor of the inherited, listening socket.
+        addresses: per party: a path (Unix socket), or host and port.
+        token: the session's 32 bytes, hexadecimal.
+        timeout: seconds without a byte from whoever is due.
+        backend: ``module:class``.
+        device: as in ``Device``.
+        parent: process id of the launcher; the party ends when its parent is another one.
+    """
+
+    party: int
+    listener: int
+    addresses: tuple[handshake.Address, ...]
+    token: str
+    timeout: float
+    backend: str
+    device: str
+    parent: int
+
+    def encode(self) -> bytes:
+        """JSON for standard input."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> PartyConfig:
+        """Raises UsageError on anything that :meth:`encode` did not make."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            values["addresses"] = tuple(
+                address if isinstance(address, str) else (str(address[0]), int(address[1]))
+                for address in values["addresses"])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise UsageError("unreadable party configuration", where="standard input",
+                             hint="parties are started by mpc-bridge itself") from error
+
+
+def load_backend(path: str) -> Backend:
+    """The backend class at ``module:class``, instantiated. Raises UsageError."""
+    module, _, name = path.partition(":")
+    try:
+        backend: Backend = getattr(importlib.import_module(module), name)()
+        return backend
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"cannot load the backend {path}", where="--backend", hint=str(error)) from error
+
+
+def label_of(party: int) -> str:
+    """How messages call a party."""
+    return "the launcher" if party == CLIENT else f"party {party}"
+
+
+def join(config: PartyConfig, meter: CostMeter) -> dict[int, Channel]:
+    """Connect to lower parties, accept higher ones and the launcher. Raises PeerError."""
+    token = bytes.fromhex(config.token)
+    channels: dict[int, Channel] = {}
+    with socket.socket(fileno=config.listener) as listener:
+        for peer in range(config.party):
+            channels[peer] = handshake.connect(config.addresses[peer], token, config.party, peer, label_of(peer),
+                                               Waiter(config.timeout))
+        higher = {CLIENT, *range(config.party + 1, len(config.addresses))}
+        channels.update(handshake.accept(listener, token, config.party, higher, label_of, config.timeout))
+    for peer, channel in channels.items():
+        meter.count_message(peer, channel.sent)
+    return channels
+
+
+class Party:
+    """One session: a job, its weights, any number of samples.
+
+    Args:
+        control: the launcher's channel.
+    """
+
+    def __init__(self, session: Session, control: Channel, backend: Backend, timeout: float) -> None:
+        self._session = session
+        self._meter = session.meter
+        self._control = control
+        self._backend = backend
+        self._owner = backend.owner()
+        self._waiter = Waiter(timeout)
+        self._said = time.monotonic()
+
+    def serve(self) -> None:
+        """Everything from the job to the cost report. Raises MpcBridgeError."""
+        with self._meter.phase("setup"):
+            job = Job.decode(self._receive({Kind.CIRCUIT}, CIRCUIT_LIMIT).payload)
+            program = lower(from_json(job.circuit), reveal=job.reveal)
+            self._agree(program, job)
+            engine = self._backend.engine(self._session, program)
+            prepared = run_setup(engine, program, self._read(program, Kind.WEIGHT, 0), self._meter)
+            self._send(Kind.READY, 0, b"")
+        while True:
+            frame = self._receive({Kind.SAMPLE, Kind.FINISH}, 0)
+            if frame.kind == Kind.FINISH:
+                break
+            with self._meter.phase("online"):
+                self._sample(engine, program, prepared, frame.tag, job.progress)
+        report = PartyReport.of(self._meter, peak_memory_bytes())
+        send_frame(self._control, Kind.REPORT, 0, [report.encode()], self._waiter)
+
+    def _agree(self, program: Program, job: Job) -> None:
+        own = digest(program, f"{__version__}/{self._backend.name}")
+        peers = [peer for peer in range(self._session.parties) if peer != self._session.party]
+        theirs = {peer: bytearray(len(own)) for peer in peers}
+        self._session.exchange({peer: [own] for peer in peers}, {peer: [buffer] for peer, buffer in theirs.items()})
+        others: Mapping[int, bytes | bytearray] = {CLIENT: bytes.fromhex(job.digest), **theirs}
+        for peer, other in others.items():
+            if other != own:
+                raise PeerError(f"{label_of(peer)} runs another program", where=label_of(self._session.party),
+                                hint="run the same version of mpc-bridge with the same options at every party")
+
+    def _sample(self, engine: Engine, program: Program, prepared: Prepared, sample: int, progress: bool) -> None:
+        def write(index: int, step: Output, message: bytes) -> None:
+            self._send(Kind.OUTPUT, tag_of(sample, index), message)
+
+        def report(done: int, total: int, layer: str) -> None:
+            now = time.monotonic()
+            if now - self._said >= _PROGRESS_SECONDS:
+                self._said = now
+                sent = self._meter.total().bytes_sent
+                send_frame(self._control, Kind.PROGRESS, tag_of(sample, done), [encode_progress(sent)], self._waiter)
+
+        run_online(engine, program, prepared, self._read(program, Kind.INPUT, sample), write, self._meter,
+                   report if progress else None)
+
+    def _read(self, program: Program, kind: Kind, sample: int) -> Any:
+        def read(index: int, step: Input) -> bytes:
+            size = self._owner.share_size(program.values[step.output], self._session.party)
+            buffer = bytearray(size)
+            views = [memoryview(buffer)] if size else []
+            self._waiter.run([Incoming(self._control, kind, tag_of(sample, index), views)])
+            return bytes(buffer)
+
+        return read
+
+    def _receive(self, kinds: set[Kind], limit: int) -> Frame:
+        frame = receive_frame(self._control, limit, self._waiter)
+        if frame.kind not in kinds:
+            raise MalformedFrame(f"the launcher sent a frame of kind {frame.kind} out of turn", where="control")
+        return frame
+
+    def _send(self, kind: Kind, tag: int, message: bytes) -> None:
+        self._meter.count_message(CLIENT, send_frame(self._control, kind, tag, [message], self._waiter))
+
+
+def peak_memory_bytes() -> int:
+    """Greatest resident memory of this process so far, as the operating system counted it."""
+    try:
+        # getrusage would count the launcher's memory too: the kernel keeps its maximum across fork and exec.
+        with open("/proc/self/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when its parent dies; elsewhere the closed connection has to do."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        raise PeerError("the launcher ended before this party started", where="start")
+
+
+def run(config: PartyConfig) -> int:
+    """The whole life of a party; returns its exit code."""
+    die_with_parent(config.parent)
+    # Standard output is the launcher's sign of life, and nothing else.
+    sys.stdout = sys.stderr
+    meter = CostMeter()
+    control: Channel | None = None
+    session: Session | None = None
+    try:
+        with meter.phase("setup"):
+            backend = load_backend(config.backend)
+            if config.device not in backend.devices:
+                raise UnsupportedCombinationError(f"backend {backend.name} does not run on {config.device}",
+                                                  where="--device", hint=f"use one of: {', '.join(backend.devices)}")
+            channels = join(config, meter)
+            control = channels.pop(CLIENT)
+            session = Session(config.party, len(config.addresses), Device(config.device), channels, control=control,
+                              meter=meter, timeout=config.timeout)
+        Party(session, control, backend, config.timeout).serve()
+        return 0
+    except MpcBridgeError as error:
+        _report(control, error, config.timeout)
+        return error.exit_code
+    except Exception as error:
+        # A bug. The launcher gets its kind alone: the text of a foreign exception may hold data.
+        traceback.print_exc()
+        _report(control, MpcBridgeError(f"internal error: {type(error).__name__}", where=label_of(config.party),
+                                        hint="run with --debug and report it"), config.timeout)
+        return MpcBridgeError.exit_code
+    finally:
+        # Only after the report: the peers' loss of this party must not reach the launcher first.
+        if session is not None:
+            session.close()
+
+
+def _report(control: Channel | None, error: MpcBridgeError, timeout: float) -> None:
+    print(f"{type(error).__name__}: {error}", file=sys.stderr)
+    if control is not None:
+        try:
+            send_frame(control, Kind.ERROR, 0, [encode_error(error)], Waiter(min(timeout, 1.0)))
+        except PeerError:
+            print("the launcher is gone", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(run(PartyConfig.decode(sys.stdin.buffer.read())))

@@ -1,0 +1,236 @@
+"""The party processes of a local run: started by exec with next to nothing, always killed and reaped."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Literal, Protocol
+
+import mpc_bridge
+from mpc_bridge.errors import PeerError, PeerLost, UsageError
+from mpc_bridge.runtime import handshake
+from mpc_bridge.runtime.handshake import Address
+from mpc_bridge.runtime.meter import CLIENT
+from mpc_bridge.runtime.party import PartyConfig, label_of
+from mpc_bridge.runtime.transport import Channel, Waiter
+
+Transport = Literal["unix", "tcp"]
+
+#: A Unix socket's path has room for this many bytes on every system.
+_PATH_BYTES = 100
+_EXIT_SECONDS = 2.0
+#: Of the launcher's environment a party gets these, and PYTHONPATH as the launcher resolved it.
+_ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "TMPDIR")
+_ENVIRONMENT_PREFIX = "MPC_BRIDGE_"
+
+
+class Tap(Protocol):
+    """Something that stands between parties and sees every byte: :class:`mpc_bridge.testing.tap.Relay`."""
+
+    def route(self, party: int, address: Address) -> Address:
+        """Where others shall connect in order to reach ``party``, which listens at ``address``."""
+        ...
+
+
+class PartyProcesses:
+    """All party processes of one run, as a context manager: on exit none of them is left.
+
+    Args:
+        backend: ``module:class``.
+        parties: how many.
+        device: as in ``Device``.
+        transport: Unix sockets in a private directory, or loopback TCP.
+        timeout: seconds without a byte from whoever is due.
+        tap: relay in front of every party, or None.
+    """
+
+    def __init__(self, backend: str, parties: int, device: str, transport: Transport, timeout: float,
+                 tap: Tap | None = None) -> None:
+        self._backend = backend
+        self._parties = parties
+        self._device = device
+        self._transport = transport
+        self._timeout = timeout
+        self._tap = tap
+        self._directory: str | None = None
+        self._token = secrets.token_bytes(handshake.TOKEN_BYTES)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._complaints: list[IO[bytes]] = []
+        self._addresses: tuple[Address, ...] = ()
+        self._channels: list[Channel] = []
+
+    def __enter__(self) -> PartyProcesses:
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if kind is None:
+            for channel in self._channels:
+                channel.close()
+            for process in self._processes:
+                try:
+                    process.wait(_EXIT_SECONDS)
+                except subprocess.TimeoutExpired:
+                    break
+        self._end()
+
+    def connect(self) -> list[Channel]:
+        """One authenticated channel per party. Raises PeerError, at once when a party ends meanwhile."""
+        alive = {process.stdout.fileno(): label_of(party) for party, process in enumerate(self._processes)
+                 if process.stdout is not None}
+        waiter = Waiter(self._timeout, alive)
+        try:
+            for party, address in enumerate(self._addresses):
+                self._channels.append(
+                    handshake.connect(address, self._token, CLIENT, party, label_of(party), waiter))
+        except PeerError:
+            # Whoever ended takes the others with it; the one that ended first says why.
+            for party, process in enumerate(self._processes):
+                if process.poll() is not None:
+                    raise PeerLost(self.obituary(party), where=f"party {party}, before the session started",
+                                   hint="run with --debug to see what it said") from None
+            raise
+        self._remove_directory()
+        return self._channels
+
+    def pids(self) -> list[int]:
+        """Process ids, by party."""
+        return [process.pid for process in self._processes]
+
+    def obituary(self, party: int) -> str:
+        """One line on how the party's process ended."""
+        try:
+            status = self._processes[party].wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"party {party} closed its connection"
+        if status < 0:
+            try:
+                return f"party {party} was killed by {signal.Signals(-status).name}"
+            except ValueError:
+                return f"party {party} was killed by signal {-status}"
+        return f"party {party} ended with status {status}"
+
+    def complaints(self) -> str:
+        """What the parties wrote to standard error so far."""
+        texts = []
+        for party, file in enumerate(self._complaints):
+            file.seek(0)
+            text = file.read().decode(errors="replace").strip()
+            if text:
+                texts.append(f"--- party {party} ---\n{text}")
+        return "\n".join(texts)
+
+    def _start(self) -> None:
+        listeners: list[socket.socket] = []
+        try:
+            for party in range(self._parties):
+                listeners.append(self._listen(party))
+            addresses: list[Address] = [_address(listener) for listener in listeners]
+            if self._tap is not None:
+                addresses = [self._tap.route(party, address) for party, address in enumerate(addresses)]
+            self._addresses = tuple(addresses)
+            for party, listener in enumerate(listeners):
+                self._spawn(party, listener)
+        finally:
+            # Each party holds its own; a party that ends must refuse connections.
+            for listener in listeners:
+                listener.close()
+
+    def _listen(self, party: int) -> socket.socket:
+        """A listening socket before its process exists: connecting to it waits, and never fails."""
+        if self._transport == "tcp":
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            where: Address = ("127.0.0.1", 0)
+        else:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            where = os.path.join(self._private_directory(), str(party))
+        try:
+            listener.bind(where)
+            listener.listen(self._parties + 1)
+        except OSError:
+            listener.close()
+            raise
+        return listener
+
+    def _private_directory(self) -> str:
+        """Mode 0700; gone as soon as everybody is connected."""
+        if self._directory is None:
+            for base in (None, "/tmp"):
+                directory = tempfile.mkdtemp(prefix="mpc-bridge-", dir=base)
+                if len(os.fsencode(directory)) + 8 <= _PATH_BYTES:
+                    self._directory = directory
+                    break
+                os.rmdir(directory)
+            else:
+                raise UsageError("no directory with a short enough path for sockets", where="TMPDIR",
+                                 hint="set TMPDIR to a short path, or use --transport tcp")
+        return self._directory
+
+    def _spawn(self, party: int, listener: socket.socket) -> None:
+        complaint = tempfile.TemporaryFile()
+        self._complaints.append(complaint)
+        config = PartyConfig(party, listener.fileno(), self._addresses, self._token.hex(), self._timeout,
+                             self._backend, self._device, os.getpid())
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mpc_bridge.runtime.party"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=complaint, cwd="/", env=_environment(), pass_fds=[listener.fileno()],
+            # Ctrl-C is the launcher's to handle: it ends the parties.
+            start_new_session=True)
+        self._processes.append(process)
+        assert process.stdin is not None
+        try:
+            with process.stdin as standard_input:
+                standard_input.write(config.encode())
+        except BrokenPipeError:
+            raise PeerLost(self.obituary(party), where=f"party {party}, at start",
+                           hint="run with --debug to see what it said") from None
+
+    def _remove_directory(self) -> None:
+        if self._directory is not None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            self._directory = None
+
+    def _end(self) -> None:
+        for channel in self._channels:
+            channel.close()
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+        for file in self._complaints:
+            file.close()
+        self._remove_directory()
+
+
+def _address(listener: socket.socket) -> Address:
+    name = listener.getsockname()
+    return name if isinstance(name, str) else (str(name[0]), int(name[1]))
+
+
+def _environment() -> dict[str, str]:
+    """Nothing but what a party needs to find the same code, and the variables that choose kernels and devices."""
+    package = str(Path(mpc_bridge.__file__).resolve().parent.parent)
+    search: Sequence[str] = [package, *[entry for entry in sys.path if entry and os.path.isabs(entry)]]
+    environment = {name: value for name, value in os.environ.items()
+                   if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIX)}
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(search))
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    # numpy starts a thread pool for its linear algebra, which a party never uses.
+    environment["OPENBLAS_NUM_THREADS"] = "1"
+    return environment
