@@ -47,7 +47,16 @@ struct PlaneKernels {
   void (*run)(const PlaneRun& run);
 };
 
+struct LinearKernels {
+  void (*conv2d_pack)(const mpcb_geometry& geometry, int terms, const uint64_t* const* w, uint64_t* packed);
+  void (*conv2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
+                 const uint64_t* packed, uint64_t* z);
+  void (*depthwise2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
+                      const uint64_t* const* w, uint64_t* z);
+};
+
 struct Kernels {
+  const LinearKernels* linear;
   const PrfKernels* prf;
   const RingKernels* ring;
   const PlaneKernels* planes;
@@ -58,6 +67,7 @@ const Kernels& active();
 
 #ifdef MPCB_TARGET
 namespace MPCB_TARGET {
+extern const LinearKernels linear_kernels;
 extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;

@@ -1,0 +1,148 @@
+// Dense 2-D convolution as a sum of ring matrix products: the image is unfolded in cache-sized blocks, never as a whole.
+#include "gemm.h"
+#include "kernels.h"
+#include "window.h"
+
+namespace mpcb::MPCB_TARGET {
+namespace {
+
+// One unfolded block is kBlockRows x kBlockDepth words (64 KiB); one weight panel of that depth is 16 KiB.
+constexpr size_t kBlockRows = 64;
+constexpr size_t kBlockDepth = 128;
+
+size_t depth_of(const mpcb_geometry& g) {
+  return static_cast<size_t>(g.kernel_height * g.kernel_width * g.in_channels);
+}
+
+// Panels of 16 output channels, each [terms][depth][16]; missing channels are zero.
+void conv2d_pack(const mpcb_geometry& g, int terms, const uint64_t* const* w, uint64_t* packed) {
+  const size_t depth = depth_of(g), channels = static_cast<size_t>(g.out_channels);
+  for (size_t first = 0; first < channels; first += kPanel)
+    for (int t = 0; t < terms; t++)
+      for (size_t k = 0; k < depth; k++)
+        for (size_t c = first; c < first + kPanel; c++) *packed++ = c < channels ? w[t][c * depth + k] : 0;
+}
+
+// Copies unfolded columns [start, start + depth) of one output pixel, minus zero, to `row`; cells outside the image are 0.
+//
+// Kernel positions that are neighbours in memory form a run: a whole kernel row where columns are not dilated.
+struct Unfold {
+  const mpcb_geometry& g;
+  int64_t run_columns;  // kernel columns per run
+  int64_t run;          // words per run
+
+  explicit Unfold(const mpcb_geometry& geometry)
+      : g(geometry),
+        run_columns(g.dilation_width == 1 ? g.kernel_width : 1),
+        run(run_columns * g.in_channels) {}
+
+  void operator()(const uint64_t* x, uint64_t zero, int64_t pixel, int64_t start, int64_t depth, uint64_t* row) const {
+    const int64_t ow = pixel % g.out_width, oh = pixel / g.out_width % g.out_height;
+    const int64_t b = pixel / (g.out_width * g.out_height);
+    const Taps rows = valid_rows(g, oh), columns = valid_columns(g, ow);
+    const int64_t runs_per_row = g.kernel_width / run_columns, end = start + depth;
+    for (int64_t index = start / run; index * run < end; index++) {
+      const int64_t kh = index / runs_per_row, kw = index % runs_per_row * run_columns;
+      // the part of this run inside [start, end), in words from the run's begin
+      const int64_t from = index * run < start ? start - index * run : 0;
+      const int64_t to = (index + 1) * run > end ? end - index * run : run;
+      // of which these words are inside the image
+      int64_t inside = 0, outside = 0;
+      if (kh >= rows.first && kh < rows.last) {
+        inside = (columns.first - kw) * g.in_channels;
+        outside = (columns.last - kw) * g.in_channels;
+      }
+      inside = inside < from ? from : inside > to ? to : inside;
+      outside = outside < inside ? inside : outside > to ? to : outside;
+      const uint64_t* cells = x + cell_offset(g, b, oh, ow, kh, kw);
+      uint64_t* out = row + (index * run - start);
+      for (int64_t i = from; i < inside; i++) out[i] = 0;
+      for (int64_t i = inside; i < outside; i++) out[i] = cells[i] - zero;
+      for (int64_t i = outside; i < to; i++) out[i] = 0;
+    }
+  }
+};
+
+// A 1x1 convolution of the whole image, or a matrix product: x already is the unfolded matrix.
+bool is_matrix(const mpcb_geometry& g) {
+  return g.kernel_height == 1 && g.kernel_width == 1 && g.stride_height == 1 && g.stride_width == 1 && g.pad_top == 0 &&
+         g.pad_left == 0 && g.in_height == g.out_height && g.in_width == g.out_width;
+}
+
+void conv2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero, const uint64_t* packed,
+            uint64_t* z) {
+  const size_t depth = depth_of(g), channels = static_cast<size_t>(g.out_channels);
+  const size_t pixels = static_cast<size_t>(g.batch * g.out_height * g.out_width);
+  const size_t panel_words = static_cast<size_t>(terms) * depth * kPanel;
+  const Unfold unfold(g);
+  const bool matrix = is_matrix(g);
+  alignas(64) uint64_t block[kBlockRows * kBlockDepth];
+
+  for (size_t pixel = 0; pixel < pixels; pixel += kBlockRows) {
+    const size_t rows = pixels - pixel < kBlockRows ? pixels - pixel : kBlockRows;
+    bool accumulate = false;
+    for (int t = 0; t < terms; t++) {
+      const uint64_t zero = x_zero == nullptr ? 0 : x_zero[t];
+      for (size_t k = 0; k < depth; k += kBlockDepth) {
+        const size_t columns = depth - k < kBlockDepth ? depth - k : kBlockDepth;
+        const uint64_t* a = x[t] + pixel * depth + k;
+        size_t stride = depth;
+        if (!matrix || zero != 0) {
+          for (size_t r = 0; r < rows; r++)
+            unfold(x[t], zero, static_cast<int64_t>(pixel + r), static_cast<int64_t>(k), static_cast<int64_t>(columns),
+                   block + r * kBlockDepth);
+          a = block;
+          stride = kBlockDepth;
+        }
+        const uint64_t* b = packed + (static_cast<size_t>(t) * depth + k) * kPanel;
+        for (size_t c = 0; c < channels; c += kPanel, b += panel_words)
+          panel_product(a, stride, rows, b, columns, z + pixel * channels + c, channels,
+                        channels - c < kPanel ? channels - c : kPanel, accumulate);
+        accumulate = true;
+      }
+    }
+  }
+}
+
+// Channels are independent: sums of up to 32 channels stay in registers over all terms and taps.
+template <int Width>
+void depthwise_block(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,
+                     const uint64_t* const* w, int64_t b, int64_t oh, int64_t ow, int64_t first, uint64_t* z) {
+  const Taps rows = valid_rows(g, oh), columns = valid_columns(g, ow);
+  const int64_t multiplier = g.out_channels / g.in_channels;
+  uint64_t sum[Width] = {};
+  for (int t = 0; t < terms; t++) {
+    const uint64_t zero = x_zero == nullptr ? 0 : x_zero[t];
+    for (int64_t kh = rows.first; kh < rows.last; kh++)
+      for (int64_t kw = columns.first; kw < columns.last; kw++) {
+        const uint64_t* cells = x[t] + cell_offset(g, b, oh, ow, kh, kw);
+        const uint64_t* filter = w[t] + (kh * g.kernel_width + kw) * g.out_channels + first;
+        if (multiplier == 1) {
+          for (int c = 0; c < Width; c++) sum[c] += (cells[first + c] - zero) * filter[c];
+        } else if (g.in_channels == 1) {
+          for (int c = 0; c < Width; c++) sum[c] += (cells[0] - zero) * filter[c];
+        } else {
+          for (int c = 0; c < Width; c++) sum[c] += (cells[(first + c) / multiplier] - zero) * filter[c];
+        }
+      }
+  }
+  for (int c = 0; c < Width; c++) z[c] = sum[c];
+}
+
+void depthwise2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,
+                 const uint64_t* const* w, uint64_t* z) {
+  for (int64_t b = 0; b < g.batch; b++)
+    for (int64_t oh = 0; oh < g.out_height; oh++)
+      for (int64_t ow = 0; ow < g.out_width; ow++, z += g.out_channels) {
+        int64_t c = 0;
+        for (; c + 32 <= g.out_channels; c += 32) depthwise_block<32>(g, terms, x, x_zero, w, b, oh, ow, c, z + c);
+        for (; c + 8 <= g.out_channels; c += 8) depthwise_block<8>(g, terms, x, x_zero, w, b, oh, ow, c, z + c);
+        for (; c < g.out_channels; c++) depthwise_block<1>(g, terms, x, x_zero, w, b, oh, ow, c, z + c);
+      }
+}
+
+}  // namespace
+
+const LinearKernels linear_kernels = {.conv2d_pack = conv2d_pack, .conv2d = conv2d, .depthwise2d = depthwise2d};
+
+}  // namespace mpcb::MPCB_TARGET
