@@ -1,7 +1,7 @@
 """The importer contract: what a plugin in the entry point group ``mpc_bridge.importers`` provides.
 
-An importer turns the bytes of a model file into a verified :class:`~mpc_bridge.circuit.graph.Circuit` that carries the exact
-integer semantics of the framework the file comes from. It parses; it never executes anything that the file contains.
+An importer turns the bytes of a model file into a verified :class:`~mpc_bridge.circuit.graph.Circuit` that carries the
+exact integer semantics of the framework the file comes from. It parses; it never executes what a file contains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TensorFlow Lite importer: int8 and uint8 models, with the exact integers of LiteRT's or TFLite's reference kernels."""
+"""TensorFlow Lite importer: int8 and uint8 models, with the exact integers of LiteRT's or TFLite's reference."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load(path_or_bytes: str | Path | bytes, profile: str = "litert", name: str =
         UsageError: an unknown profile.
     """
     if profile not in PROFILES:
-        raise UsageError(f"unknown profile {profile!r}", hint=f"profiles of TensorFlow Lite models: {', '.join(PROFILES)}")
+        raise UsageError(f"unknown profile {profile!r}", hint=f"TensorFlow Lite models have: {', '.join(PROFILES)}")
     if isinstance(path_or_bytes, bytes):
         data, source = path_or_bytes, name or "model"
     else:
@@ -45,9 +45,9 @@ def load(path_or_bytes: str | Path | bytes, profile: str = "litert", name: str =
     try:
         verify(circuit)
     except CircuitError as error:
-        # the converter checks operators one by one; what is left is a graph or shapes that do not fit together
+        # the converter checks operators one by one; what is left: a graph or shapes that do not fit together
         raise ModelFormatError(error.what, where="\n".join(filter(None, (source, error.where))),
-                               hint="the file is corrupt, or its shapes depend on the input: export it again") from error
+                               hint="the file is corrupt, or its shapes depend on its input: export it") from error
     return circuit
 
 

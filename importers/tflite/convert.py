@@ -28,7 +28,8 @@ def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
         name=name, source="tflite", profile=profile,
         tensors=tuple(_tensor(model.tensors[index]) for index in kept),
         ops=tuple(
-            Op(operator.kind, model.tensors[operator.outputs[0]].name, tuple(number[index] for index in node.inputs),
+            # the converter joins the names of everything it fused with semicolons; the first says which layer it is
+            Op(operator.kind, model.tensors[operator.outputs[0]].name.split(";")[0], tuple(number[index] for index in node.inputs),
                tuple(number[index] for index in operator.outputs), node.attributes)
             for operator, node in zip(model.operators, nodes, strict=True)),
         inputs=tuple(number[index] for index in model.inputs),

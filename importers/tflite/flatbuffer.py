@@ -1,10 +1,11 @@
 """A bounds-checked reader of the flatbuffer wire format, for files that may be hostile.
 
-The official Python runtime follows offsets without checks (negative slices wrap around, lengths are trusted). Here every
-access is checked against the file, and every vector is charged to a budget proportional to the file's size, so a small file
-whose vectors overlap cannot make the reader work or allocate without bound. Wire format:
-https://flatbuffers.dev/internals/ (little endian; a table starts with a signed offset back to its vtable; a vtable holds its
-own size, the table's size and one 16-bit field offset per slot, 0 meaning absent; references are unsigned and forward).
+The official Python runtime follows offsets without checks (negative slices wrap around, lengths are trusted). Here
+every access is checked against the file, and every vector is charged to a budget proportional to the file's size, so a
+small file whose vectors overlap cannot make the reader work or allocate without bound. Wire format:
+https://flatbuffers.dev/internals/ (little endian; a table starts with a signed offset back to its vtable; a vtable
+holds its own size, the table's size and one 16-bit field offset per slot, 0 meaning absent; references are unsigned and
+forward).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One function per supported operator: from the file's operands and options to the circuit's attributes.
 
-The attributes' exact meaning is in :mod:`mpc_bridge.circuit.ops`; shapes are checked afterwards by the circuit's verifier.
+The attributes' exact meaning is in :mod:`mpc_bridge.circuit.ops`; the circuit's verifier checks shapes afterwards.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A TensorFlow Lite file as plain Python: tensors, operators and buffers, with every index and size checked.
 
-Nothing is judged here beyond the file's own consistency; :mod:`~mpc_bridge.importers.tflite.convert` decides what is supported.
+Nothing is judged here beyond the file's own consistency; :mod:`~mpc_bridge.importers.tflite.convert` decides what is
+supported.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class FileModel:
         dtype = np.dtype(_CONSTANT_DTYPES[tensor.dtype])
         size = math.prod(tensor.shape) * dtype.itemsize
         if size != len(data):
-            raise self.reader.error(f"tensor {index} '{tensor.name}' needs {size} bytes of data, its buffer has {len(data)}")
+            raise self.reader.error(f"tensor {index} '{tensor.name}' needs {size} bytes of data and has {len(data)}")
         self.reader.charge(size)
         array = np.frombuffer(data, dtype=dtype).reshape(tensor.shape).astype(dtype.newbyteorder("="), copy=True)
         array.flags.writeable = False

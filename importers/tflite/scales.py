@@ -1,6 +1,7 @@
 """Real multipliers and activation bounds, in the framework's own float arithmetic.
 
-Which products are float32 and which are double decides output bits, so each function says which TFLite function it follows.
+Which products are float32 and which are double decides output bits, so each function says which TFLite function it
+follows.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ def float32_quotient(a: float, b: float) -> float:
         return float(np.float32(a) / np.float32(b))
 
 
-def convolution_multipliers(input_scale: float, weight_scales: tuple[float, ...], output_scale: float) -> tuple[float, ...]:
+def convolution_multipliers(
+        input_scale: float, weight_scales: tuple[float, ...], output_scale: float) -> tuple[float, ...]:
     """Per channel ``s_x * s_w / s_o`` in double: ``PopulateConvolutionQuantizationParams`` for int8."""
     return tuple(input_scale * scale / output_scale for scale in weight_scales)
 
 
 def per_tensor_multiplier(input_scale: float, weight_scale: float, output_scale: float) -> float:
-    """``double(float32(s_x * s_w)) / s_o``: ``GetQuantizedConvolutionMultipler``, for uint8 and the old fully connected."""
+    """``double(float32(s_x * s_w)) / s_o``: ``GetQuantizedConvolutionMultipler`` (uint8, old fully connected)."""
     return float32_product(input_scale, weight_scale) / output_scale
 
 
@@ -42,7 +44,7 @@ def activation_bounds(activation: str, dtype: str, scale: float, zero_point: int
         dtype, scale, zero_point: of the output.
 
     Returns:
-        ``(low, high)``; None where the framework refuses because a bound overflows int32, or where nothing is between them.
+        ``(low, high)``; None where the framework refuses because a bound overflows int32, or where nothing is between.
     """
     low, high = INTEGER_RANGES[dtype]
     real_low, real_high = {

@@ -37,8 +37,8 @@ class Node:
 class Site:
     """One operator in its model.
 
-    Methods raise :class:`UnsupportedOperatorError` for what is sound and not supported, ModelFormatError for what the framework
-    itself would refuse.
+    Methods raise :class:`UnsupportedOperatorError` for what is sound and not supported, ModelFormatError for what the
+    framework itself would refuse.
     """
 
     model: FileModel
@@ -125,7 +125,8 @@ class Site:
             if dtype != "int8":
                 raise UnsupportedOperatorError(f"{dtype} weights quantized per channel")
             if tensor.axis != axis or tensor.shape[axis] != len(tensor.scale):
-                raise self.corrupt(f"its weights {tensor.shape} have {len(tensor.scale)} scales along axis {tensor.axis}")
+                raise self.corrupt(
+                    f"its weights of shape {tensor.shape} have {len(tensor.scale)} scales along axis {tensor.axis}")
         if dtype == "int8" and any(tensor.zero_point):
             raise UnsupportedOperatorError("int8 weights with a zero point")
         return tensor

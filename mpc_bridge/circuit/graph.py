@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Union
 
 import numpy as np
 import numpy.typing as npt
 
 #: What an op attribute may hold. Tuples may nest; floats are IEEE doubles and survive the file format exactly.
-Attribute = Union[bool, int, float, str, tuple["Attribute", ...]]
+Attribute = bool | int | float | str | tuple["Attribute", ...]
 
 INTEGER_RANGES: Mapping[str, tuple[int, int]] = {
     "int8": (-128, 127),
@@ -72,8 +71,11 @@ class Circuit:
         source: ``"tflite"``, ``"pytorch"`` or ``"onnx"``.
         profile: which reference the integers come from (``"litert"``, ``"tflite"``, …).
         inputs, outputs: tensor indices of the model's own inputs and outputs, in the model's order.
-        constants: tensor index → array, weights and biases: secret.
-        sha256: of the file it was imported from.
+        constants: tensor index → array, weights and biases: secret. Never printed, and no part of equality, which
+            compares the public part.
+        sha256: of the file it was imported from, weights included; empty in a public circuit, where it would let anyone
+            confirm a guess of the weights.
+        constant_tensors: tensor indices that are secret constants, ascending; kept when ``constants`` is dropped.
     """
 
     name: str
@@ -83,14 +85,13 @@ class Circuit:
     ops: tuple[Op, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    constants: Mapping[int, npt.NDArray[np.generic]] = field(default_factory=dict)
-    sha256: str = ""
-    #: tensor indices that are secret constants; kept when ``constants`` is dropped
+    constants: Mapping[int, npt.NDArray[np.generic]] = field(default_factory=dict, repr=False, compare=False)
+    sha256: str = field(default="", compare=False)
     constant_tensors: tuple[int, ...] = ()
 
     def public(self) -> Circuit:
         """The same circuit without weights and biases: what computing parties get."""
-        return replace(self, constants={})
+        return replace(self, constants={}, sha256="")
 
     @property
     def is_public(self) -> bool:

@@ -5,25 +5,26 @@ and the support table iterate over it. Adding an op is one entry here plus one f
 ``lowering``.
 
 Activations are int8 or uint8, the same for all inputs and outputs of an op unless its entry says otherwise; float32 is
-only the input of a QUANTIZE that reads a model input, and the output of a DEQUANTIZE that writes a model output. Weights have
-the activations' type, biases are int32, both are secret constants. An activation is quantized per tensor; int8 weights per
-tensor or per output channel with zero points 0; uint8 weights per tensor, with any zero point.
+only the input of a QUANTIZE that reads a model input, and the output of a DEQUANTIZE. Weights have the activations'
+type, biases are int32, both are secret constants. An activation is quantized per tensor; int8 weights per tensor or per
+output channel with zero points 0; uint8 weights per tensor, with any zero point. An input of ADD may be a constant.
 
 Attributes shared by several kinds (tuples, never lists; ``int`` and ``float`` are not interchanged):
 
 ``requantization``
-    ``(rule, multipliers, low, high)``: how the accumulator becomes the output. ``multipliers`` is a tuple of doubles, one
-    per output channel where the weights are quantized per channel (one for all otherwise), finite, positive and below
-    ``2**30``, computed by the importer with the framework's own float arithmetic.
+    ``(rule, multipliers, low, high)``: how the accumulator becomes the output. ``multipliers`` is a tuple of doubles,
+    one per output channel where the weights are quantized per channel (one for all otherwise), finite, positive and
+    below ``2**30``, computed by the importer with the framework's own float arithmetic.
     ``low`` and ``high`` are the activation bounds in the output's integer type. Rules:
 
     ``"mbqm"``
         ``clamp(MBQM(acc, QM(multiplier)) + zero_point)``: TFLite's double rounding.
     ``"float64_half_away"``
-        ``clamp(round_half_away(float64(acc) * multiplier) + zero_point)``, ``multiplier = s_in * s_w / s_out`` in float64.
+        ``clamp(round_half_away(float64(acc) * multiplier) + zero_point)``, with ``multiplier = s_in * s_w / s_out`` in
+        float64.
     ``"float32_divide"``
-        float QUANTIZE only: ``clamp(round_half_away(float32(x / multiplier)) + zero_point)``; ``multiplier`` is the output's
-        float32 scale.
+        float QUANTIZE only: ``clamp(round_half_away(float32(x / multiplier)) + zero_point)``; ``multiplier`` is the
+        output's float32 scale.
 ``bounds``
     ``(low, high)``: activation bounds of the poolings, in the output's integer type.
 ``padding``
@@ -66,8 +67,8 @@ OPS: tuple[OpKind, ...] = (
     # rule "mbqm"; output channel o reads input channel o // depth_multiplier (an int, at least 1)
     OpKind("DEPTHWISE_CONV_2D", (2, 3), ("stride", "dilation", "padding", "depth_multiplier", *_LINEAR), False,
            "x NHWC, weights 1HWC, bias int32"),
-    # rule "mbqm" or "float64_half_away". keep_num_dims (a bool): the output is x.shape[:-1] + (O,); otherwise x is read as
-    # (elements / K, K) and the output is (elements / K, O), whatever x's own shape is
+    # rule "mbqm" or "float64_half_away". keep_num_dims (a bool): the output is x.shape[:-1] + (O,); otherwise x is read
+    # as (elements / K, K) and the output is (elements / K, O), whatever x's own shape is
     OpKind("FULLY_CONNECTED", (2, 3), ("keep_num_dims", *_LINEAR), False, "x [..., K], weights [O, K], bias int32"),
     # left_shift: 20; input_multipliers: (s1 / T, s2 / T) with T = 2 * max(s1, s2), doubles in (0, 1);
     # requantization: rule "mbqm", one multiplier T / (2**20 * s_out) below 1. numpy broadcasting
@@ -83,7 +84,7 @@ OPS: tuple[OpKind, ...] = (
     OpKind("PAD", (1, 1), ("paddings",), False, "with the zero point; paddings ((before, after), ...) per axis"),
     # axis: not negative; int8 inputs are quantized as the output is
     OpKind("CONCATENATION", (1, 64), ("axis",), False, "along an axis; uint8 inputs are rescaled to the output"),
-    # int8 or uint8 to int8 or uint8: rule "mbqm", multiplier s_in / s_out; float32 to int8 or uint8: rule "float32_divide"
+    # int8 or uint8 to int8 or uint8: rule "mbqm", multiplier s_in / s_out; from float32: rule "float32_divide"
     OpKind("QUANTIZE", (1, 1), _LINEAR, False, "integer to integer: requantized; float to integer: by the data owner"),
     OpKind("DEQUANTIZE", (1, 1), (), True, "float32(scale * (q - zero_point)), after the reveal"),
     # beta: a float32 as double, positive; the output has scale 1/256 and the type's lowest value as zero point

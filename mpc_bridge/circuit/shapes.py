@@ -1,7 +1,7 @@
 """Shape inference: the output shape of every kind of op, and what its input shapes and attributes must satisfy.
 
-Every function assumes attributes of the right Python types (the verifier checks those first) and raises ValueError, in words,
-where shapes and attributes do not fit together.
+Every function assumes attributes of the right Python types (the verifier checks those first) and raises ValueError, in
+words, where shapes and attributes do not fit together.
 """
 
 from __future__ import annotations

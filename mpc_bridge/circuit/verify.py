@@ -1,8 +1,8 @@
 """The verifier: every circuit that was imported, loaded or received passes it before anything else looks at it.
 
-It checks the graph (indices, order, one producer per tensor), every tensor, every attribute, all shapes by inference, the
-type and quantization rules of :mod:`mpc_bridge.circuit.ops`, and that the constants held are exactly the constants declared.
-The first thing wrong raises :class:`~mpc_bridge.errors.CircuitError`, naming the op and the tensor.
+It checks the graph (indices, order, one producer per tensor), every tensor, every attribute, all shapes by inference,
+the type and quantization rules of :mod:`mpc_bridge.circuit.ops`, and that the constants held are exactly the constants
+declared. The first thing wrong raises :class:`~mpc_bridge.errors.CircuitError`, naming the op and the tensor.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class _Verifier:
                          where=f"tensors {sorted(set(circuit.constants) ^ self.constants, key=str)[:8]}")
         for index, array in circuit.constants.items():
             tensor = circuit.tensors[index]
-            if not isinstance(array, np.ndarray) or array.dtype != np.dtype(tensor.dtype) or array.shape != tensor.shape:
+            expected = (np.dtype(tensor.dtype), tensor.shape)
+            if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != expected:
                 held = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise _error(f"a constant {held} for a {tensor.dtype} tensor of shape {tensor.shape}",
                              where=self._tensor_label(index))
@@ -218,7 +219,7 @@ class _Verifier:
 
 
 def _error(what: str, *, where: str = "") -> CircuitError:
-    return CircuitError(what, where=where, hint="the circuit was damaged, or its importer has a fault: import the model again")
+    return CircuitError(what, where=where, hint="the circuit is damaged or its importer has a fault: import it again")
 
 
 def _label(index: int, tensor: object) -> str:
