@@ -13,12 +13,11 @@ from mpc_bridge.backends.sharing.requantize import RequantizeShape, requantize_c
 LANES = 4000
 
 
-def requantized(z: np.ndarray, shape: RequantizeShape) -> np.ndarray:
+def requantized(z: np.ndarray, delta: np.ndarray, shape: RequantizeShape) -> np.ndarray:
     """The primitive's definition on signed integers z = acc * m + c."""
     q = z >> shape.shift
     if shape.tie is not None:
-        bit, zero = shape.tie
-        q = q - ((q <= zero) & ((z - (1 << bit)) >> shape.shift != q))
+        q = q - ((q <= shape.tie[1]) & ((z - delta) >> shape.shift != q))
     return np.clip(np.clip(q, 0, 255), shape.low, shape.high)
 
 
@@ -61,12 +60,17 @@ def test_requantize_is_exact(shape: RequantizeShape) -> None:
     a = rng.integers(0, 2**63, LANES).astype(np.uint64) * np.uint64(2) & mask
     b = (z.astype(np.uint64) - a) & mask
     rho = rng.integers(0, 2**62, LANES).astype(np.uint64) & np.uint64(2**shape.ring - 1)
-    right = np.concatenate([bits_of(b, shape.bits), bits_of(rho, shape.ring)])
+    delta = np.zeros(LANES, np.int64)
+    if shape.tie is not None:
+        bit = shape.tie[0]
+        delta = np.where(rng.random(LANES) < 0.5, 1, rng.integers(0, 1 << (shape.shift - bit), LANES)) << bit
+    moved = bits_of((b - delta.astype(np.uint64)) >> np.uint64(shape.shift + 1 - shape.tie_planes), shape.tie_planes)
+    right = np.concatenate([bits_of(b, shape.bits), moved, bits_of(rho, shape.ring)])
     circuit = requantize_circuit(shape)
     left_out, shared_out, _, rounds = run_rep3(
         circuit, LANES, bits_of(a, shape.bits), right, np.zeros((0, LANES), np.uint8), rng
     )
-    expected = requantized(z, shape)
+    expected = requantized(z, delta, shape)
     assert rounds == circuit.depth
     if shape.ring:
         value = (number_of(left_out) + rho) & np.uint64(2**shape.ring - 1)

@@ -132,12 +132,3 @@ def negated(circuit: Circuit, bits: Sequence[int]) -> list[int]:
         result.append(circuit.clear_xor(bit, carry))
         carry = circuit.clear_and(bit, carry)
     return result
-
-
-def decremented(circuit: Circuit, bits: Sequence[int]) -> tuple[list[int], int]:
-    """The clear bits of ``x - 1`` modulo ``2**len(bits)``, and the borrow out (one iff x is zero)."""
-    borrow, result = ONE, []
-    for bit in bits:
-        result.append(circuit.clear_xor(bit, borrow))
-        borrow = circuit.clear_and(circuit.clear_not(bit), borrow)
-    return result, borrow

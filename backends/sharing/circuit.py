@@ -69,7 +69,7 @@ class Gate:
     index: int = 0
 
 
-@dataclass
+@dataclass(eq=False)
 class Circuit:
     """Gates in topological order; wire ``i`` is the output of ``gates[i]``.
 

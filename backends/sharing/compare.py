@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from mpc_bridge.backends.sharing.circuit import Circuit
 
@@ -91,6 +92,7 @@ def maximum_circuit(width: int, payload: int = 0) -> Circuit:
     return circuit
 
 
+@lru_cache(maxsize=64)
 def clamp_circuit(width: int, low: int, high: int) -> Circuit:
     """One operand of ``width`` shared bits → its clamp to public bounds."""
     circuit = Circuit()

@@ -6,7 +6,7 @@
 1. carry into bit s: a tree over blocks;
 2. the eight kept bits: three blocks with outputs at every position, their prefix ready before the carry is;
 3. saturation from the top bits: all propagate / all cancel;
-4. ties: the floor changes when ``2**bit`` is subtracted.
+4. ties: the floor changes when the channel's ``delta`` is subtracted.
 
 ``b2a`` converts 8 shared bits to a value the left holder knows masked by rho, a right operand.
 """
@@ -23,7 +23,6 @@ from mpc_bridge.backends.sharing.carry import (
     all_of,
     append,
     combine,
-    decremented,
     negated,
     spans,
     tree,
@@ -43,7 +42,7 @@ class RequantizeShape:
         bits: N, width of ``A + B``.
         shift: s.
         low, high: the final clamp, within 0..255.
-        tie: ``(bit, zero)`` of the tie rule, or None.
+        tie: ``(bit, zero)`` of the tie rule, or None; its deltas are multiples of ``2**bit`` below ``2**shift``.
         ring: width k of the ring sharing wanted afterwards, 0 for none.
         planes: whether the shared bits themselves are wanted.
     """
@@ -56,25 +55,29 @@ class RequantizeShape:
     ring: int = 0
     planes: bool = False
 
+    @property
+    def tie_planes(self) -> int:
+        """Right planes that the tie rule adds: bits ``bit..shift`` of ``B - delta``."""
+        return 0 if self.tie is None else self.shift - self.tie[0] + 1
+
 
 def _low_carry(
-    circuit: Circuit, a: Sequence[int], b: Sequence[int], shift: int, tie_bit: int | None
+    circuit: Circuit, a: Sequence[int], b: Sequence[int], shift: int, tie_bit: int, moved_b: Sequence[int]
 ) -> tuple[int, int | None]:
-    """Carry into bit ``shift``, and the tie indicator (None without the rule)."""
+    """Carry into bit ``shift``, and the tie indicator (None without the rule, when ``moved_b`` is empty)."""
 
     def outputs(span: tuple[int, int], block: Block, operand: Sequence[int]) -> GeneratePropagate:
         low, high = span
         bits = operand[low:high]
         return GeneratePropagate(block.generate(bits), block.propagate(bits) if low > 0 else None)
 
-    if tie_bit is None:
+    if not moved_b:
         parts = spans(0, shift)
         return tree(circuit, [outputs(p, Block(circuit, a[p[0] : p[1]]), b) for p in parts]).generate, None
-    # The rule looks at bits tie_bit..shift-1 of A + B - 2**tie_bit: the same blocks of A against another B.
+    # The rule looks at bits tie_bit..shift-1 of A + (B - delta): the same blocks of A against another B.
     below, above = spans(0, tie_bit), spans(tie_bit, shift)
     blocks = {p: Block(circuit, a[p[0] : p[1]]) for p in below + above}
-    minus, borrow = decremented(circuit, b[tie_bit:shift])
-    shifted = [*b[:tie_bit], *minus]
+    shifted = [*b[:tie_bit], *moved_b[:-1]]
     plain = tree(circuit, [outputs(p, blocks[p], b) for p in above])
     moved = tree(circuit, [outputs(p, blocks[p], shifted) for p in above])
     if below:
@@ -82,8 +85,9 @@ def _low_carry(
         first, second = append(circuit, plain, carry), append(circuit, moved, carry)
     else:
         first, second = plain.generate, moved.generate
-    # B - 2**tie_bit borrows from bit `shift` iff B's bits there are all zero; the subtraction changes the floor iff
-    # exactly one of (carry gone, borrow taken) holds.
+    # delta < 2**shift, so B - delta borrows from bit `shift` iff that bit changed; the floor changes iff exactly one of
+    # (carry gone, borrow taken) holds.
+    borrow = circuit.clear_xor(b[shift], moved_b[-1])
     return first, circuit.xor(first, second, circuit.lift(borrow))
 
 
@@ -165,10 +169,15 @@ def _subtract_tie(circuit: Circuit, q: Sequence[int], kept: Sequence[int], tie: 
     return [circuit.xor(bit, flip) for bit, flip in zip(q, flips, strict=True)]
 
 
-def requantize(circuit: Circuit, a: Sequence[int], b: Sequence[int], shape: RequantizeShape) -> list[int]:
-    """Shared bits of the clamped result. ``a``, ``b``: N left and N right wires, lowest first."""
+def requantize(
+    circuit: Circuit, a: Sequence[int], b: Sequence[int], moved_b: Sequence[int], shape: RequantizeShape
+) -> list[int]:
+    """Shared bits of the clamped result.
+
+    ``a``, ``b``: N left and N right wires, lowest first; ``moved_b``: the tie rule's ``tie_planes`` right wires.
+    """
     s, top = shape.shift, shape.shift + WIDTH
-    carry, tie = _low_carry(circuit, a, b, s, None if shape.tie is None else shape.tie[0])
+    carry, tie = _low_carry(circuit, a, b, s, 0 if shape.tie is None else shape.tie[0], moved_b)
     kept, carry_out = _kept_bits(circuit, a[s:top], b[s:top], carry)
     in_range, negative = _saturation(circuit, a[top:], b[top:], carry_out)
     # in range and negative exclude each other, so the saturated value is linear in them
@@ -214,13 +223,13 @@ def to_ring(circuit: Circuit, q: Sequence[int], rho: Sequence[int]) -> list[int]
 
 @lru_cache(maxsize=256)
 def requantize_circuit(shape: RequantizeShape) -> Circuit:
-    """Left inputs: A's N planes. Right inputs: B's N planes, then rho's k planes when ``ring`` is set.
+    """Left inputs: A's N planes. Right inputs: B's N planes, ``tie_planes``, then rho's k planes when ``ring`` is set.
 
     Left outputs: w's k planes. Shared outputs: the 8 result planes, when ``planes`` is set.
     """
     circuit = Circuit()
     a, b = circuit.left(shape.bits), circuit.right(shape.bits)
-    q = requantize(circuit, a, b, shape)
+    q = requantize(circuit, a, b, circuit.right(shape.tie_planes), shape)
     if shape.ring:
         circuit.left_outputs = to_ring(circuit, q, circuit.right(shape.ring))
     if shape.planes or not shape.ring:

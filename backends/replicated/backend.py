@@ -1,0 +1,44 @@
+"""rep3, as the registry sees it."""
+
+from __future__ import annotations
+
+from mpc_bridge.backends.base import API_VERSION
+from mpc_bridge.backends.replicated.owner import PARTIES, Rep3Owner
+from mpc_bridge.backends.replicated.protocol import Rep3
+from mpc_bridge.backends.sharing.engine import SharingEngine
+from mpc_bridge.lowering.program import Program, Requantize, Step
+from mpc_bridge.runtime.session import Session
+from mpc_bridge.security import ThreatModel
+
+#: The saturation circuit needs a sign bit and at least one more bit above the eight it keeps.
+_HEADROOM = 10
+
+
+class Rep3Backend:
+    """Three parties, one of which may look: semi-honest replicated sharing."""
+
+    name = "rep3"
+    api_version = API_VERSION
+    threat_models = (ThreatModel("semi-honest", "honest", PARTIES, 1, "privacy"),)
+    devices = ("cpu",)
+
+    def parties(self) -> tuple[int, int]:
+        """Exactly three."""
+        return PARTIES, PARTIES
+
+    def supports(self, step: Step, program: Program) -> str | None:
+        """Every primitive, requantise within its circuit's widths."""
+        if isinstance(step, Requantize) and (step.shift < 1 or step.bits < step.shift + _HEADROOM):
+            return f"requantise needs 1 <= shift and bits >= shift + {_HEADROOM}, not {step.shift} and {step.bits}"
+        return None
+
+    def owner(self) -> Rep3Owner:
+        """The owners' side."""
+        return Rep3Owner()
+
+    def engine(self, session: Session, program: Program) -> SharingEngine:
+        """One party's evaluator."""
+        return SharingEngine(Rep3(session), program)
+
+
+backend = Rep3Backend()

@@ -1,0 +1,359 @@
+"""rep3: three parties, honest majority, semi-honest replicated secret sharing over ``Z_2^k`` and bits.
+
+Araki, Furukawa, Lindell, Nof, Ohara: *High-throughput semi-honest secure three-party computation with an honest majority*
+(CCS 2016) for sharing and products. ``x = c0 + c1 + c2``; party i holds ``c_i`` (own) and ``c_{i+1}`` (next) and the PRF keys
+of the same numbers. Costs per element, bits sent by all three parties together: product 3k, one round; requantise and b2a
+as ``sharing.requantize`` says, with the left operand ``c0 + c1`` known to role 0 and the right operand ``c2`` known to roles 1
+and 2. Roles rotate over thirds of a tensor, so every party sends the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm
+
+import numpy as np
+
+from mpc_bridge.backends.replicated.compile import NEXT, OWN, TO_NEXT, TO_PREVIOUS, compile_roles
+from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size, packed_size
+from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.microcode import Microprogram
+from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch
+from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
+from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
+from mpc_bridge.errors import MalformedFrame
+from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
+from mpc_bridge.lowering.program import Linear, Requantize, Value
+from mpc_bridge.runtime.session import Session
+
+#: Multipliers, constants, minus the tie rule's deltas (None without the rule).
+ChannelConstants = tuple[DeviceBuffer, DeviceBuffer, "DeviceBuffer | None"]
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """Weights of one linear step. ``z_i = x_i (w_i + w_{i+1}) + x_{i+1} w_i``: two plain products of the device.
+
+    ``dense`` is the device's packed layout, ``filters`` the two depthwise filter banks; one of them is None.
+    """
+
+    dense: DeviceBuffer | None
+    filters: tuple[DeviceBuffer, DeviceBuffer] | None
+    bias: DeviceBuffer | None
+
+
+@dataclass(frozen=True)
+class Third:
+    """A range of elements on which the roles are rotated by ``rotation``."""
+
+    start: int
+    end: int
+    rotation: int
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+    def role(self, party: int) -> int:
+        """The role that ``party`` plays here."""
+        return (party - self.rotation) % PARTIES
+
+
+def thirds(size: int, unit: int) -> list[Third]:
+    """``size`` elements in up to three ranges of whole ``unit``s, empty ones left out."""
+    step = -(-size // (PARTIES * unit)) * unit
+    bounds = [min(size, i * step) for i in range(PARTIES + 1)]
+    return [Third(a, b, i) for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)) if b > a]
+
+
+class Rep3:
+    """One party's side (``sharing.protocol.SharingProtocol``)."""
+
+    width = 2
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.device = session.device
+        self.party = session.party
+        self._previous = (session.party - 1) % PARTIES
+        self._next = (session.party + 1) % PARTIES
+        # component 0 takes public constants: party 0 holds it as own, party 2 as next
+        self.constant = {0: OWN, 1: None, 2: NEXT}[session.party]
+        self._keys = b""
+        self._scratch = Scratch(self.device)
+        self._programs: dict[tuple[Circuit, int], Microprogram] = {}
+        self._channels: dict[tuple[int, int], ChannelConstants] = {}
+
+    # Setup ----------------------------------------------------------------------------------------------------------
+
+    def setup(self) -> None:
+        """Key i is drawn by party i and sent to party i - 1. One round, 16 bytes."""
+        own = fresh_key()
+        received = bytearray(KEY_BYTES)
+        self._session.exchange({self._previous: [own]}, {self._next: [received]})
+        self._keys = own + bytes(received)
+
+    def warm(self, two_sided: Sequence[Circuit], plain: Sequence[Circuit]) -> None:
+        for circuit in two_sided:
+            for role in range(PARTIES):
+                self._program(circuit, role)
+        for circuit in plain:
+            self._program(circuit, self.party)
+
+    def _program(self, circuit: Circuit, role: int) -> Microprogram:
+        key = (circuit, role)
+        if key not in self._programs:
+            self._programs[key] = compile_roles(circuit, (role,))[role]
+        return self._programs[key]
+
+    def _key(self, slot: int) -> bytes:
+        return self._keys[slot * KEY_BYTES : (slot + 1) * KEY_BYTES]
+
+    # Owners ---------------------------------------------------------------------------------------------------------
+
+    def load(self, value: Value, message: bytes) -> tuple[RingShare | None, BitShare | None]:
+        """Own and next component from a seed or the explicit part (``owner``): no message among the parties."""
+        explicit = explicit_size(value)
+        expected = 2 * KEY_BYTES if self.party == 0 else KEY_BYTES + explicit
+        if len(message) != expected:
+            raise MalformedFrame(
+                f"the owner of {value.name} sent {len(message)} bytes instead of {expected}",
+                where=f"party {self.party}, input",
+                hint="run the same version of mpc-bridge at every party",
+            )
+        # components 0 and 1 come from seeds; party 0 has both, party 1 has component 1, party 2 component 0
+        parts: list[bytes | None] = {
+            0: [message[:KEY_BYTES], message[KEY_BYTES:]],
+            1: [message[:KEY_BYTES], None],
+            2: [None, message[explicit:]],
+        }[self.party]
+        body = np.frombuffer(message, np.uint8)[KEY_BYTES:] if self.party == 1 else np.frombuffer(message, np.uint8)
+        ring_bytes = packed_size(value.size, value.ring) if value.ring else 0
+        ring = bits = None
+        if value.ring:
+            components = []
+            for seed in parts:
+                component = self.device.empty(value.size, np.uint64)
+                if seed is None:
+                    self.device.unpack_bits(self.device.from_host(body[:ring_bytes]), value.ring, component)
+                else:
+                    self.device.prf_fill(seed, RING_DOMAIN, 0, component)
+                components.append(component)
+            ring = RingShare(tuple(components), value.size, value.ring)
+        if value.bits:
+            components = []
+            for seed in parts:
+                if seed is None:
+                    component = self.device.from_host(body[ring_bytes : ring_bytes + value.size])
+                else:
+                    component = self.device.empty(value.size, np.uint8)
+                    self.device.prf_fill(seed, BITS_DOMAIN, 0, component)
+                components.append(component)
+            bits = BitShare(tuple(components), value.size)
+        return ring, bits
+
+    def reveal(self, components: tuple[DeviceBuffer, ...], width: int) -> bytes:
+        """The own component; the three together are the value."""
+        own = components[OWN]
+        if own.dtype == np.uint8:
+            return bytes(self.device.to_host(own))
+        packed = self.device.empty(packed_size(len(own), width), np.uint8)
+        self.device.pack_bits(own, width, packed)
+        return bytes(self.device.to_host(packed))
+
+    # Products -------------------------------------------------------------------------------------------------------
+
+    def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> PackedWeights:
+        own, following = weights.components
+        both = self.device.empty(weights.size, np.uint64)
+        self.device.ring_add(own, following, both)
+        addend = None if bias is None else bias.components[OWN]
+        if step.depthwise:
+            return PackedWeights(None, (both, own), addend)
+        return PackedWeights(self.device.conv2d_pack(step.geometry, [both, own]), None, addend)
+
+    def product(self, step: Linear, x: RingShare, packed: PackedWeights) -> RingShare:
+        """Local products, a zero share, one reshare of ``step.ring`` bits to the previous party."""
+        g, device = step.geometry, self.device
+        size = g.batch * g.out_height * g.out_width * g.out_channels
+        z = device.empty(size, np.uint64)
+        # x - zero: a public constant on component 0
+        zeros = [step.zero if slot == self.constant else 0 for slot in (OWN, NEXT)]
+        if packed.filters is not None:
+            device.depthwise2d(g, list(x.components), zeros, list(packed.filters), z)
+        else:
+            device.conv2d(g, list(x.components), zeros, packed.dense, z)
+        if packed.bias is not None:
+            device.ring_channel_affine(z, device.ones(g.out_channels), packed.bias, z)
+        device.ring_add_zero_share(self._key(OWN), self._key(NEXT), self._session.domain(), z)
+        outgoing = self._scratch.take("outgoing 0", packed_size(size, step.ring))
+        incoming = self._scratch.take("incoming 0", packed_size(size, step.ring))
+        device.pack_bits(z, step.ring, outgoing)
+        self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]})
+        following = device.empty(size, np.uint64)
+        device.unpack_bits(incoming, step.ring, following)
+        return RingShare((z, following), size, step.ring)
+
+    # Circuits -------------------------------------------------------------------------------------------------------
+
+    def requantize(
+        self, step: Requantize, shape: RequantizeShape, x: RingShare
+    ) -> tuple[RingShare | None, BitShare | None]:
+        channels = len(step.multiplier)
+        unit = lcm(channels, 8)
+        aligned = unit * 2 * PARTIES <= x.size
+        parts = thirds(x.size, unit if aligned else 8)
+        circuit = requantize_circuit(shape)
+        lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
+        for part, lane in zip(parts, lanes, strict=True):
+            multiplier, constant, minus_delta = self._channel_constants(step, x.size, part, aligned)
+            role = part.role(self.party)
+            operand = self.device.empty(part.size, np.uint64)
+            own, following = (c[part.start : part.end] for c in x.components)
+            if role == 0:
+                self.device.ring_add(own, following, operand)
+                self.device.ring_channel_affine(operand, multiplier, constant, operand)
+            else:
+                self.device.ring_channel_affine(following if role == 1 else own, multiplier, None, operand)
+            lane.fill(0, operand, shape.bits)
+            if role != 0 and minus_delta is not None and shape.tie is not None:
+                self.device.ring_channel_affine(operand, self.device.ones(len(minus_delta)), minus_delta, operand)
+                lane.fill(shape.bits, operand, shape.tie_planes, shape.tie[0])
+        right = shape.bits + shape.tie_planes
+        return self._two_sided(parts, lanes, x.size, right, shape.ring, bool(circuit.shared_outputs))
+
+    def to_ring(self, x: BitShare, ring: int) -> RingShare:
+        parts = thirds(x.size, 8)
+        circuit = to_ring_circuit(ring)
+        lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
+        for part, lane in zip(parts, lanes, strict=True):
+            first = 0 if part.role(self.party) == 0 else ring  # behind the planes of rho
+            for component in x.components:
+                lane.fill(first, component[part.start : part.end], WIDTH)
+                first += WIDTH
+        result, _ = self._two_sided(parts, lanes, x.size, 0, ring, False)
+        assert result is not None
+        return result
+
+    def evaluate(
+        self, circuit: Circuit, sources: Sequence[PlaneSource], sinks: Sequence[PlaneSink], lanes: int
+    ) -> list[tuple[DeviceBuffer, ...]]:
+        lane = PlaneLane(
+            self.device, self._scratch, self._program(circuit, self.party), lanes, self._keys, self._session.domain(), 0
+        )
+        register = 0
+        for component in range(self.width):
+            for source in sources:
+                lane.fill(register, source.components[component], source.count)
+                register += source.count
+        self._run([lane])
+        results: list[list[DeviceBuffer]] = [[] for _ in sinks]
+        output = 0
+        for _ in range(self.width):
+            for sink, result in zip(sinks, results, strict=True):
+                target = self.device.empty(lanes, np.uint64 if sink.wide else np.uint8)
+                lane.drain(output, sink.count, target)
+                result.append(target)
+                output += sink.count
+        return [tuple(result) for result in results]
+
+    def _lane(self, circuit: Circuit, part: Third, slot: int) -> PlaneLane:
+        program = self._program(circuit, part.role(self.party))
+        return PlaneLane(self.device, self._scratch, program, part.size, self._keys, self._session.domain(), slot)
+
+    def _run(self, lanes: Sequence[PlaneLane]) -> None:
+        """All stages of lanes that run the same circuit, one exchange between stages."""
+        stages = len(lanes[0].program.stages)
+        for stage in range(stages):
+            outgoing = [lane.run(stage) for lane in lanes]
+            if stage + 1 == stages:
+                return
+            incoming = [lane.expect(stage + 1) for lane in lanes]
+            self._session.exchange(
+                {self._previous: [o[TO_PREVIOUS] for o in outgoing], self._next: [o[TO_NEXT] for o in outgoing]},
+                {self._next: [i[TO_PREVIOUS] for i in incoming], self._previous: [i[TO_NEXT] for i in incoming]},
+            )
+
+    def _channel_constants(
+        self, step: Requantize, size: int, part: Third, aligned: bool
+    ) -> ChannelConstants:
+        """Public multipliers, constants and minus the tie deltas of a third: per channel, or per element of a small tensor."""
+        key = (step.output, part.rotation)
+        known = self._channels.get(key)
+        if known is None:
+
+            def spread(values: Sequence[int]) -> DeviceBuffer:
+                channel = np.array([v % 2**64 for v in values], dtype=np.uint64)
+                if not aligned and len(values) > 1:
+                    channel = np.resize(channel, size)[part.start : part.end]
+                return self.device.from_host(channel)
+
+            minus_delta = None if step.tie is None else spread([-delta for delta in step.tie.delta])
+            known = self._channels[key] = (spread(step.multiplier), spread(step.constant), minus_delta)
+        return known
+
+    def _two_sided(
+        self, parts: Sequence[Third], lanes: Sequence[PlaneLane], size: int, right: int, ring: int, planes: bool
+    ) -> tuple[RingShare | None, BitShare | None]:
+        """Runs circuits whose right inputs are ``right`` planes (already filled) and ``ring`` planes of a fresh rho.
+
+        Their left outputs are ``w = q - rho``, which role 0 splits into c0 and c1 = PRF(key 1) and sends c0 to role 2: ring
+        bits, one round; c2 = rho = PRF(key 2).
+        """
+        device = self.device
+        own = following = None
+        if ring:
+            own, following = device.empty(size, np.uint64), device.empty(size, np.uint64)
+            for part, lane in zip(parts, lanes, strict=True):
+                rho = self._session.domain(2)
+                c1 = rho + 1
+                role = part.role(self.party)
+                span = slice(part.start, part.end)
+                if role == 0:
+                    device.prf_fill(self._key(NEXT), c1, 0, following[span])
+                elif role == 1:
+                    device.prf_fill(self._key(OWN), c1, 0, own[span])
+                    device.prf_fill(self._key(NEXT), rho, 0, following[span])
+                    lane.fill(right, following[span], ring)
+                else:
+                    device.prf_fill(self._key(OWN), rho, 0, own[span])
+                    lane.fill(right, own[span], ring)
+        self._run(lanes)
+        if ring:
+            self._send_first_component(parts, lanes, own, following, ring)
+        return (
+            RingShare((own, following), size, ring) if ring else None,
+            self._shared_outputs(parts, lanes, size, ring) if planes else None,
+        )
+
+    def _send_first_component(
+        self, parts: Sequence[Third], lanes: Sequence[PlaneLane], own: DeviceBuffer, following: DeviceBuffer, ring: int
+    ) -> None:
+        device = self.device
+        sends, receives, arrivals = [], [], []
+        for part, lane in zip(parts, lanes, strict=True):
+            role = part.role(self.party)
+            span = slice(part.start, part.end)
+            if role == 0:
+                lane.drain(0, ring, own[span])
+                device.ring_sub(own[span], following[span], own[span])
+                outgoing = self._scratch.take("first component out", packed_size(part.size, ring))
+                device.pack_bits(own[span], ring, outgoing)
+                sends.append(outgoing)
+            elif role == 2:
+                incoming = self._scratch.take("first component in", packed_size(part.size, ring))
+                receives.append(incoming)
+                arrivals.append((incoming, following[span]))
+        self._session.exchange({self._previous: sends}, {self._next: receives})
+        for incoming, target in arrivals:
+            device.unpack_bits(incoming, ring, target)
+
+    def _shared_outputs(self, parts: Sequence[Third], lanes: Sequence[PlaneLane], size: int, ring: int) -> BitShare:
+        own, following = self.device.empty(size, np.uint8), self.device.empty(size, np.uint8)
+        for part, lane in zip(parts, lanes, strict=True):
+            # role 0's left outputs come first
+            first = ring if part.role(self.party) == 0 else 0
+            lane.drain(first, WIDTH, own[part.start : part.end])
+            lane.drain(first + WIDTH, WIDTH, following[part.start : part.end])
+        return BitShare((own, following), size)

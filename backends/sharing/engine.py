@@ -1,0 +1,221 @@
+"""The eight primitives over any linear secret-sharing protocol.
+
+Everything local is done component by component on the device; everything that talks is the protocol's. A value is kept in
+the forms that the program says its consumers need: a ring sharing, its eight bits, or both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.compare import clamp_circuit
+from mpc_bridge.backends.sharing.lookup import lookup_circuit
+from mpc_bridge.backends.sharing.maximum import Candidates, tournament, tournament_circuits, window_index
+from mpc_bridge.backends.sharing.planes import PlaneSink, PlaneSource
+from mpc_bridge.backends.sharing.protocol import SharingProtocol
+from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
+from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, IndexShare, RingShare, SharedTensor
+from mpc_bridge.lowering.program import (
+    Affine,
+    Input,
+    Linear,
+    Lookup,
+    Maximum,
+    Move,
+    Output,
+    Program,
+    Requantize,
+    Value,
+)
+
+_TOP = (1 << WIDTH) - 1
+
+
+def requantize_shape(step: Requantize, value: Value) -> RequantizeShape:
+    """The public shape of a requantise step's circuit."""
+    tie = None if step.tie is None else (step.tie.bit, step.tie.zero)
+    return RequantizeShape(step.bits, step.shift, step.low, step.high, tie, value.ring, value.bits)
+
+
+class SharingEngine:
+    """One party's evaluator of Programs (``backends.base.Engine``)."""
+
+    def __init__(self, protocol: SharingProtocol, program: Program) -> None:
+        self._protocol = protocol
+        self._device = protocol.device
+        self._values = program.values
+        self._indices: dict[int, npt.NDArray[np.int64]] = {}
+
+    def prepare(self, program: Program) -> None:
+        """Keys, and every circuit of the program compiled."""
+        self._protocol.setup()
+        two_sided: list[Circuit] = []
+        plain: list[Circuit] = []
+        for step in program.steps:
+            if isinstance(step, Requantize):
+                two_sided.append(requantize_circuit(requantize_shape(step, program.values[step.output])))
+                continue
+            if isinstance(step, Lookup):
+                plain.append(lookup_circuit(step.table))
+            elif isinstance(step, Maximum):
+                plain += tournament_circuits(step, program.values[step.inputs[0]])
+            else:
+                continue
+            if program.values[step.output].ring:
+                two_sided.append(to_ring_circuit(program.values[step.output].ring))
+        self._protocol.warm(list(dict.fromkeys(two_sided)), list(dict.fromkeys(plain)))
+
+    # Primitives -----------------------------------------------------------------------------------------------------
+
+    def load(self, step: Input, message: bytes) -> SharedTensor:
+        value = self._values[step.output]
+        ring, bits = self._protocol.load(value, message)
+        return SharedTensor(value.shape, ring, bits)
+
+    def weights(self, step: Linear, shares: Sequence[SharedTensor]) -> Any:
+        bias = self._ring(shares[1]) if len(shares) > 1 else None
+        return self._protocol.pack(step, self._ring(shares[0]), bias)
+
+    def linear(self, step: Linear, x: SharedTensor, packed: Any) -> SharedTensor:
+        return SharedTensor(self._values[step.output].shape, self._protocol.product(step, self._ring(x), packed))
+
+    def affine(self, step: Affine, inputs: Sequence[SharedTensor]) -> SharedTensor:
+        shape = self._values[step.output].shape
+        size = self._values[step.output].size
+        total = self._zeros(size)
+        for position, (coefficient, x) in enumerate(zip(step.coefficients, inputs, strict=True)):
+            pooled = self._pool(step, position, x, shape)
+            for target, component in zip(total, pooled, strict=True):
+                self._device.ring_axpy(target, component, coefficient % 2**64)
+        if step.constant and self._protocol.constant is not None:
+            target = total[self._protocol.constant]
+            self._device.ring_add_constant(target, step.constant % 2**64, target)
+        return SharedTensor(shape, RingShare(total, size, step.ring))
+
+    def requantize(self, step: Requantize, x: SharedTensor) -> SharedTensor:
+        value = self._values[step.output]
+        ring, bits = self._protocol.requantize(step, requantize_shape(step, value), self._ring(x))
+        return SharedTensor(value.shape, ring, bits)
+
+    def maximum(self, step: Maximum, x: SharedTensor) -> SharedTensor:
+        value = self._values[step.output]
+        source = self._bits(x)
+        if step.argmax:
+            index = np.arange(source.size, dtype=np.int64).reshape(-1, x.shape[-1])
+            width = max(1, (x.shape[-1] - 1).bit_length())
+            winners = tournament(self._protocol, Candidates.numbered(self._protocol, source, index, width), width)
+            assert winners.numbers is not None
+            return SharedTensor(value.shape, index=IndexShare(winners.numbers, value.size, width))
+        assert step.geometry is not None
+        cells = self._index(step.output, lambda: window_index(step.geometry))
+        winners = tournament(self._protocol, Candidates.plain(self._protocol, source, cells), 0)
+        bits = BitShare(winners.values, value.size)
+        if step.low > 0 or step.high < _TOP:
+            bits = self._circuit(clamp_circuit(WIDTH, step.low, step.high), bits)
+        return self._with_ring(value, bits)
+
+    def lookup(self, step: Lookup, x: SharedTensor) -> SharedTensor:
+        return self._with_ring(self._values[step.output], self._circuit(lookup_circuit(step.table), self._bits(x)))
+
+    def move(self, step: Move, inputs: Sequence[SharedTensor]) -> SharedTensor:
+        value = self._values[step.output]
+        if step.kind == "reshape":
+            x = inputs[0]
+            return SharedTensor(value.shape, x.ring, x.bits)
+        index = self._index(step.output, lambda: step.index(tuple(x.shape for x in inputs)).reshape(-1))
+        ring = bits = None
+        if value.ring:
+            shares = [self._ring(x) for x in inputs]
+            ring = RingShare(self._gather([s.components for s in shares], index, step.fill), value.size, value.ring)
+        if value.bits:
+            bits = BitShare(self._gather([self._bits(x).components for x in inputs], index, step.fill), value.size)
+        return SharedTensor(value.shape, ring, bits)
+
+    def output(self, step: Output, x: SharedTensor) -> bytes:
+        if x.index is not None:
+            return self._protocol.reveal(x.index.components, x.index.width)
+        return self._protocol.reveal(self._bits(x).components, WIDTH)
+
+    # Helpers --------------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _ring(x: SharedTensor) -> RingShare:
+        if x.ring is None:
+            raise TypeError("the program did not ask for this value's ring form")
+        return x.ring
+
+    @staticmethod
+    def _bits(x: SharedTensor) -> BitShare:
+        if x.bits is None:
+            raise TypeError("the program did not ask for this value's bits")
+        return x.bits
+
+    def _zeros(self, size: int) -> tuple[DeviceBuffer, ...]:
+        return tuple(self._device.zeros(size, np.uint64) for _ in range(self._protocol.width))
+
+    def _index(self, key: int, make: Callable[[], npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
+        """A public gather map, made once per step (the key is the value it makes)."""
+        if key not in self._indices:
+            self._indices[key] = np.ascontiguousarray(make())
+        return self._indices[key]
+
+    def _gather(
+        self, inputs: Sequence[tuple[DeviceBuffer, ...]], index: npt.NDArray[np.int64], fill: int
+    ) -> tuple[DeviceBuffer, ...]:
+        result = []
+        for component in range(self._protocol.width):
+            parts = [x[component] for x in inputs]
+            source = parts[0] if len(parts) == 1 else self._device.concatenate(parts)
+            target = self._device.empty(index.size, source.dtype)
+            gather = self._device.gather_u8 if source.dtype == np.uint8 else self._device.gather_u64
+            gather(source, index, fill if component == self._protocol.constant else 0, target)
+            result.append(target)
+        return tuple(result)
+
+    def _pool(
+        self, step: Affine, position: int, x: SharedTensor, shape: tuple[int, ...]
+    ) -> tuple[DeviceBuffer, ...]:
+        """The input's components summed over windows or axes, or broadcast to the output's shape."""
+        share = self._ring(x)
+        size = int(np.prod(shape, dtype=np.int64))
+        if step.geometry is not None:
+            return tuple(self._each(share, size, lambda c, z: self._device.window_sum(step.geometry, c, z)))
+        if step.axes:
+            kept = [axis for axis in range(len(x.shape)) if axis not in step.axes]
+            extent = int(np.prod([x.shape[axis] for axis in step.axes], dtype=np.int64))
+            order = np.arange(share.size, dtype=np.int64).reshape(x.shape).transpose(*kept, *step.axes).reshape(-1)
+            moved = self._gather([share.components], self._index(step.output, lambda: order), 0)
+            return tuple(
+                self._each(
+                    RingShare(moved, share.size, share.width), size, lambda c, z: self._device.axis_sum(c, size, extent, 1, z)
+                )
+            )
+        if x.shape == shape:
+            return share.components
+        source = np.arange(share.size, dtype=np.int64).reshape(x.shape)
+        # a key of its own per operand: values are numbered from 0 up
+        key = -1 - (step.output * len(step.coefficients) + position)
+        return self._gather([share.components], self._index(key, lambda: np.broadcast_to(source, shape).reshape(-1)), 0)
+
+    def _each(
+        self, share: RingShare, size: int, kernel: Callable[[DeviceBuffer, DeviceBuffer], None]
+    ) -> list[DeviceBuffer]:
+        results = []
+        for component in share.components:
+            target = self._device.empty(size, np.uint64)
+            kernel(component, target)
+            results.append(target)
+        return results
+
+    def _circuit(self, circuit: Circuit, x: BitShare) -> BitShare:
+        (result,) = self._protocol.evaluate(circuit, [PlaneSource(x.components, WIDTH)], [PlaneSink(WIDTH)], x.size)
+        return BitShare(result, x.size)
+
+    def _with_ring(self, value: Value, bits: BitShare) -> SharedTensor:
+        ring = self._protocol.to_ring(bits, value.ring) if value.ring else None
+        return SharedTensor(value.shape, ring, bits)
