@@ -28,13 +28,18 @@ def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
         name=name, source="tflite", profile=profile,
         tensors=tuple(_tensor(model.tensors[index]) for index in kept),
         ops=tuple(
-            # the converter joins the names of everything it fused with semicolons; the first says which layer it is
-            Op(operator.kind, model.tensors[operator.outputs[0]].name.split(";")[0], tuple(number[index] for index in node.inputs),
+            Op(operator.kind, _layer(model.tensors[operator.outputs[0]].name),
+               tuple(number[index] for index in node.inputs),
                tuple(number[index] for index in operator.outputs), node.attributes)
             for operator, node in zip(model.operators, nodes, strict=True)),
         inputs=tuple(number[index] for index in model.inputs),
         outputs=tuple(number[index] for index in model.outputs),
         constants=constants, sha256=sha256, constant_tensors=tuple(sorted(constants)))
+
+
+def _layer(name: str) -> str:
+    """The name of an op's output without what the converter appended: the names of all it fused, after semicolons."""
+    return name.split(";")[0] or name
 
 
 def _nodes(model: FileModel, profile: str) -> list[Node]:
