@@ -55,7 +55,17 @@ struct LinearKernels {
                       const uint64_t* const* w, uint64_t* z);
 };
 
+struct BitsKernels {
+  void (*bits_slice)(const uint64_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
+  void (*bytes_slice)(const uint8_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
+  void (*bits_unslice)(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint64_t* x);
+  void (*bytes_unslice)(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x);
+  void (*pack_bits)(const uint64_t* x, size_t n, unsigned k, uint8_t* out);
+  void (*unpack_bits)(const uint8_t* in, size_t n, unsigned k, uint64_t* x);
+};
+
 struct Kernels {
+  const BitsKernels* bits;
   const LinearKernels* linear;
   const PrfKernels* prf;
   const RingKernels* ring;
@@ -67,6 +77,7 @@ const Kernels& active();
 
 #ifdef MPCB_TARGET
 namespace MPCB_TARGET {
+extern const BitsKernels bits_kernels;
 extern const LinearKernels linear_kernels;
 extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;

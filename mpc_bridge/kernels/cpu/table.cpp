@@ -5,6 +5,7 @@ namespace mpcb::MPCB_TARGET {
 
 extern const Kernels kernels;
 const Kernels kernels = {
+    .bits = &bits_kernels,
     .linear = &linear_kernels,
     .prf = &prf_kernels,
     .ring = &ring_kernels,

@@ -1,0 +1,192 @@
+// Between elements and bit planes, and between elements and packed bits.
+#include "kernels.h"
+#include "transpose.h"
+
+namespace mpcb::MPCB_TARGET {
+namespace {
+
+// A plane row is cut into cache lines of 512 elements; whole lines are written, so that planes whose stride is a power of two
+// do not evict one another while eight bytes of each are in flight.
+constexpr size_t kLine = 512;
+constexpr size_t kGroups = kLine / kLanes;
+
+// One line of up to 8 planes, as [plane][group of 64 elements].
+using Lines = uint64_t[8][kGroups];
+
+void store_lines(const Lines& lines, unsigned planes, uint8_t* row, size_t stride) {
+  for (unsigned b = 0; b < planes; b++) memcpy(row + b * stride, lines[b], sizeof lines[b]);
+}
+
+void zero_row_ends(size_t from, unsigned count, uint8_t* planes, size_t stride) {
+  for (unsigned b = 0; b < count; b++) memset(planes + b * stride + from, 0, stride - from);
+}
+
+void bits_slice(const uint64_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride) {
+  const unsigned byte_rows = (count + 7) / 8;
+  size_t base = 0;
+  for (; base < n; base += kLine) {
+    ByteRow bytes[kGroups][8];
+    const size_t elements = n - base < kLine ? n - base : kLine;
+    for (size_t group = 0; group < kGroups; group++) {
+      const size_t first = group * kLanes;
+      uint64_t words[kLanes];
+      if (first + kLanes <= elements) {
+        for (size_t i = 0; i < kLanes; i++) words[i] = x[base + first + i] >> low;
+      } else {
+        for (size_t i = 0; i < kLanes; i++) words[i] = first + i < elements ? x[base + first + i] >> low : 0;
+      }
+      bytes_of_words(words, bytes[group]);
+    }
+    for (unsigned r = 0; r < byte_rows; r++) {
+      Lines lines;
+      for (size_t group = 0; group < kGroups; group++) {
+        uint64_t plane[8];
+        planes_of_bytes(bytes[group][r], plane);
+        for (unsigned b = 0; b < 8; b++) lines[b][group] = plane[b];
+      }
+      store_lines(lines, count - 8 * r < 8 ? count - 8 * r : 8, planes + 8 * r * stride + base / 8, stride);
+    }
+  }
+  zero_row_ends(base / 8, count, planes, stride);
+}
+
+void bytes_slice(const uint8_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride) {
+  size_t base = 0;
+  for (; base < n; base += kLine) {
+    Lines lines = {};
+    const size_t elements = n - base < kLine ? n - base : kLine;
+    for (size_t group = 0; group * kLanes < elements; group++) {
+      const size_t first = group * kLanes;
+      uint64_t plane[8];
+      if (first + kLanes <= elements) {
+        planes_of_bytes(x + base + first, plane);
+      } else {
+        uint8_t rest[kLanes] = {};
+        memcpy(rest, x + base + first, elements - first);
+        planes_of_bytes(rest, plane);
+      }
+      for (unsigned b = 0; b < count; b++) lines[b][group] = plane[low + b];
+    }
+    store_lines(lines, count, planes + base / 8, stride);
+  }
+  zero_row_ends(base / 8, count, planes, stride);
+}
+
+// Eight bytes from each of up to 8 rows; missing rows are zero.
+void load_planes(const uint8_t* row, size_t stride, unsigned count, uint64_t (&planes)[8]) {
+  for (unsigned b = 0; b < 8; b++) {
+    planes[b] = 0;
+    if (b < count) memcpy(&planes[b], row + b * stride, 8);
+  }
+}
+
+void bits_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint64_t* x) {
+  ByteRow bytes[8] = {};
+  for (size_t base = 0; base < n; base += kLanes) {
+    for (unsigned r = 0; 8 * r < count; r++) {
+      uint64_t rows[8];
+      load_planes(planes + 8 * r * stride + base / 8, stride, count - 8 * r, rows);
+      bytes_of_planes(rows, bytes[r]);
+    }
+    if (n - base >= kLanes) {
+      words_of_bytes(bytes, x + base);
+    } else {
+      uint64_t rest[kLanes];
+      words_of_bytes(bytes, rest);
+      memcpy(x + base, rest, 8 * (n - base));
+    }
+  }
+}
+
+void bytes_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x) {
+  for (size_t base = 0; base < n; base += kLanes) {
+    uint64_t rows[8];
+    load_planes(planes + base / 8, stride, count, rows);
+    if (n - base >= kLanes) {
+      bytes_of_planes(rows, x + base);
+    } else {
+      uint8_t rest[kLanes];
+      bytes_of_planes(rows, rest);
+      memcpy(x + base, rest, n - base);
+    }
+  }
+}
+
+uint64_t low_bits(unsigned k) { return k == 64 ? ~uint64_t{0} : (uint64_t{1} << k) - 1; }
+
+// Whole bytes per element: eight-byte stores that the next one overlaps, then the last elements by bytes.
+void pack_bytes(const uint64_t* x, size_t n, size_t width, uint8_t* out) {
+  size_t i = 0;
+  for (; (n - i) * width >= 8; i++) memcpy(out + i * width, &x[i], 8);
+  for (; i < n; i++) memcpy(out + i * width, &x[i], width);
+}
+
+void unpack_bytes(const uint8_t* in, size_t n, size_t width, uint64_t* x) {
+  const uint64_t mask = low_bits(static_cast<unsigned>(8 * width));
+  size_t i = 0;
+  for (; (n - i) * width >= 8; i++) {
+    uint64_t word;
+    memcpy(&word, in + i * width, 8);
+    x[i] = word & mask;
+  }
+  for (; i < n; i++) {
+    x[i] = 0;
+    memcpy(&x[i], in + i * width, width);
+  }
+}
+
+void pack_bits(const uint64_t* x, size_t n, unsigned k, uint8_t* out) {
+  if (k % 8 == 0) return pack_bytes(x, n, k / 8, out);
+  const uint64_t mask = low_bits(k);
+  uint64_t word = 0;  // the `filled` low bits wait to be written
+  unsigned filled = 0;
+  for (size_t i = 0; i < n; i++) {
+    const uint64_t element = x[i] & mask;
+    word |= element << filled;
+    filled += k;
+    if (filled >= 64) {
+      memcpy(out, &word, 8);
+      out += 8;
+      filled -= 64;
+      // of `element`, k - filled bits are written; k - filled is 64 only when nothing is left (k = 64, excluded above)
+      word = element >> (k - filled);
+    }
+  }
+  memcpy(out, &word, (filled + 7) / 8);
+}
+
+void unpack_bits(const uint8_t* in, size_t n, unsigned k, uint64_t* x) {
+  if (k % 8 == 0) return unpack_bytes(in, n, k / 8, x);
+  const uint64_t mask = low_bits(k);
+  const size_t bytes = (n * k + 7) / 8;
+  size_t i = 0;
+  // two eight-byte loads, the second one byte later, cover k + 7 <= 71 bits
+  for (size_t bit = 0; i < n && bit / 8 + 9 <= bytes; i++, bit += k) {
+    uint64_t word;
+    memcpy(&word, in + bit / 8, 8);
+    const unsigned shift = bit % 8;
+    const uint64_t top = in[bit / 8 + 8];
+    x[i] = (word >> shift | top << 1 << (63 - shift)) & mask;
+  }
+  for (; i < n; i++) {
+    uint64_t word = 0;
+    for (unsigned b = 0; b < k; b++) {
+      const size_t bit = i * k + b;
+      word |= static_cast<uint64_t>(in[bit / 8] >> (bit % 8) & 1) << b;
+    }
+    x[i] = word;
+  }
+}
+
+}  // namespace
+
+const BitsKernels bits_kernels = {
+    .bits_slice = bits_slice,
+    .bytes_slice = bytes_slice,
+    .bits_unslice = bits_unslice,
+    .bytes_unslice = bytes_unslice,
+    .pack_bits = pack_bits,
+    .unpack_bits = unpack_bits,
+};
+
+}  // namespace mpcb::MPCB_TARGET
