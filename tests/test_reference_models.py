@@ -1,7 +1,4 @@
-"""The reference interpreter on real models: bit for bit what the frameworks' reference kernels gave, at every tensor.
-
-The slowest sample of each large model is one ``trace``; further samples of those are compared at the output only.
-"""
+"""The reference interpreter on real models: bit for bit what the frameworks' own reference kernels gave."""
 
 from __future__ import annotations
 
@@ -19,8 +16,10 @@ from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.importers.tflite import load
 from tests.conftest import vector_names
 
-FILES = [(name, "model.tflite") for name in vector_names()] + [
-    (name, "model_loadable.tflite") for name in vector_names() if name == "person_detect"]
+FILES = [(name, "model.tflite") for name in vector_names()]
+if "person_detect" in vector_names():
+    # the original names a channel axis that its biases do not have; LiteRT loads only this repaired copy
+    FILES.append(("person_detect", "model_loadable.tflite"))
 #: profile → outputs in expected.npz that its runtime gave
 EXPECTED = {"litert": "ref", "tflite": "tflite214_ref"}
 
@@ -53,11 +52,10 @@ def test_every_intermediate_of_the_first_sample(vector: Callable[[str], Path], n
     inputs = np.load(folder / "inputs.npz")
     steps = json.loads((folder / "trace_input0.json").read_text())
     values = reference.trace(circuit, [inputs[f"in{i}"][0] for i in range(len(circuit.inputs))])
-    operators = [op for op in circuit.ops if op.kind in {step["name"] for step in steps}]
-    assert [op.kind for op in operators] == [step["name"] for step in steps]
+    assert [op.kind for op in circuit.ops] == [step["name"] for step in steps]
     wrong = [
         f"operator {step['op']} {step['name']}"
-        for op, step in zip(operators, steps, strict=True)
+        for op, step in zip(circuit.ops, steps, strict=True)
         if hashlib.sha256(np.ascontiguousarray(values[op.outputs[0]]).tobytes()).hexdigest() != step["sha256"]
     ]
     assert not wrong

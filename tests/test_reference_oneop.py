@@ -1,4 +1,4 @@
-"""Importer and reference interpreter against LiteRT's reference kernels, op by op, at the corners of every attribute."""
+"""Importer and reference interpreter against LiteRT's reference kernels, one op at a time, at every corner."""
 
 from __future__ import annotations
 

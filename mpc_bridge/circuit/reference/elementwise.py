@@ -46,10 +46,10 @@ def quantize(operands: Operands) -> Array:
     if np.isnan(x).any():
         raise InputError("an input holds NaN, which has no quantized value", where=f"op {operands.op.name}")
     with np.errstate(over="ignore"):
-        steps = round_half_away(x / np.float32(multipliers[0]))
-    # bounded while still float, since what follows is int64; far beyond any bound of the output
-    bounded = np.clip(steps, np.float32(-(2.0**31)), np.float32(2.0**31)).astype(np.int64)
-    return cast(Array, np.clip(bounded + zero_point(operands.output), low, high))
+        steps = x / np.float32(multipliers[0])
+    # bounded while still float, since infinities have no integer; far beyond any bound of the output
+    bounded = round_half_away(np.clip(steps, np.float32(-(2.0**31)), np.float32(2.0**31))).astype(np.int64)
+    return np.clip(bounded + zero_point(operands.output), low, high)
 
 
 def dequantize(operands: Operands) -> Array:

@@ -107,8 +107,7 @@ def trace(circuit: Circuit, inputs: Sequence[Array]) -> dict[int, Array]:
 def evaluate(circuit: Circuit, inputs: Sequence[Array]) -> list[Array]:
     """The model's outputs for one sample, in the model's raw output dtypes. Arguments and errors as :func:`trace`."""
     values = trace(circuit, inputs)
-    constants = circuit.constants
-    return [values[index] if index in values else constants[index] for index in circuit.outputs]
+    return [values[index] for index in circuit.outputs]
 
 
 def evaluate_samples(circuit: Circuit, inputs: Sequence[Array]) -> list[Array]:

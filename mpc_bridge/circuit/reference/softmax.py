@@ -64,8 +64,8 @@ def _reciprocal(x: Ints) -> Ints:
 def softmax(operands: Operands) -> Array:
     """Along the last axis; the output's scale is 1/256 and its zero point the type's least value.
 
-    Where the exponentials sum to 512 or more (hundreds of nearly equal inputs) LiteRT aborts and older versions shift an
-    int32 by more than 31; here the same formula goes on in int64, and gives the least value.
+    Where the exponentials sum to 512 or more (hundreds of nearly equal inputs) LiteRT aborts, and older versions shift
+    an int32 by more than 31; here the same formula goes on in int64.
 
     Raises:
         UnsupportedModelError: ``beta * scale * 2**26 <= 1``, on which the framework aborts.
