@@ -45,7 +45,7 @@ def weight_steps(program: Program) -> dict[int, tuple[int, ...]]:
 
 
 def run_setup(engine: Engine, program: Program, read_message: ReadMessage, meter: CostMeter) -> Prepared:
-    """Prepare the engine and take in the weights, in program order, packing each linear step's as soon as they are there.
+    """Prepare the engine and take in the weights, packing each linear step's as soon as they are all there.
 
     Args:
         read_message: called with step index and step for every input step the model's owner holds, in program order.

@@ -1,8 +1,8 @@
 """Who is at the other end: both sides of a fresh connection prove that they hold the session's token.
 
-The token is 32 random bytes that the launcher gave to every party through its standard input. It never travels: each side
-sends a nonce and answers the other's with ``HMAC-SHA256(token, role, both indices, both nonces)``, so a stranger who
-listens on, or connects to, a loopback port learns nothing and gets in nowhere.
+The token is 32 random bytes that the launcher gave to every party through its standard input. It never travels: each
+side sends a nonce and answers the other's with ``HMAC-SHA256(token, role, both indices, both nonces)``, so a stranger
+who listens on, or connects to, a loopback port learns nothing and gets in nowhere.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ Address = tuple[str, int] | str
 def _proof(token: bytes, role: bytes, sender: int, receiver: int, theirs: bytes, own: bytes) -> bytes:
     message = struct.pack("<8sii", role, sender, receiver) + theirs + own
     return hmac.new(token, message, hashlib.sha256).digest()
+
+
+def peek_hello(payload: bytes) -> int:
+    """Who claims to connect, from the first bytes of a connecting side's first payload."""
+    return int(struct.unpack_from("<i", payload)[0])
 
 
 def _hello(channel: Channel, size: int, waiter: Waiter) -> Frame:

@@ -114,7 +114,7 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         except MpcBridgeError as error:
             complaints = processes.complaints()
             raise error from (PartyTraceback(complaints) if complaints else None)
-    return RunResult(tuple(np.stack(arrays) for arrays in zip(*outputs)), program, reports)
+    return RunResult(tuple(np.stack(arrays) for arrays in zip(*outputs, strict=True)), program, reports)
 
 
 def _sample_count(circuit: Circuit, inputs: Sequence[Array]) -> int:
@@ -125,7 +125,7 @@ def _sample_count(circuit: Circuit, inputs: Sequence[Array]) -> int:
     if len(counts) != 1 or counts == {0}:
         raise InputError(f"different or no numbers of samples: {sorted(counts)}", where="inputs",
                          hint="give the same number of samples, at least one, for every input")
-    for index, array in zip(circuit.inputs, inputs):
+    for index, array in zip(circuit.inputs, inputs, strict=True):
         tensor = circuit.tensors[index]
         if array.shape[1:] != tensor.shape or array.dtype != np.dtype(tensor.dtype):
             raise InputError(f"{array.dtype}{array.shape[1:]} given, {tensor.dtype}{tensor.shape} expected",
@@ -168,7 +168,7 @@ class _Run:
 
     def sample(self, links: PartyLinks, sample: int, inputs: Sequence[Array]) -> list[Array]:
         """Share one sample's inputs, and put its outputs together."""
-        by_tensor = dict(zip(self._circuit.inputs, inputs))
+        by_tensor = dict(zip(self._circuit.inputs, inputs, strict=True))
         messages = []
         for index, step in self._inputs["data"]:
             value = self._program.values[step.output]
@@ -179,10 +179,10 @@ class _Run:
         for index, shares in messages:
             links.send(Kind.INPUT, tag_of(sample, index), shares)
         outputs = []
-        for index, step in self._outputs:
-            value = self._program.values[step.inputs[0]]
+        for index, result in self._outputs:
+            value = self._program.values[result.inputs[0]]
             shares = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]
-            outputs.append(self._finish(step, self._owner.reconstruct(value, shares) + value.offset))
+            outputs.append(self._finish(result, self._owner.reconstruct(value, shares) + value.offset))
         self.tell("online", len(self._program.steps), len(self._program.steps), sample=sample)
         return outputs
 

@@ -44,7 +44,7 @@ class PartyLinks:
     def send(self, kind: Kind, tag: int, messages: Sequence[bytes]) -> None:
         """Send one frame to every party, all at once. Raises the error of a party that failed meanwhile."""
         sends: list[Transfer] = [Outgoing(channel, kind, tag, flatten([message]))
-                                 for channel, message in zip(self._channels, messages)]
+                                 for channel, message in zip(self._channels, messages, strict=True)]
         while sends:
             sends = self._move(sends, frozenset())
 
@@ -60,7 +60,7 @@ class PartyLinks:
             for party in list(self._inbox.keys() - found.keys()):
                 frame = self._inbox.pop(party)
                 if (frame.kind, frame.tag) != (kind, tag):
-                    raise MalformedFrame(f"party {party} sent a frame of kind {frame.kind}, tag {frame.tag} out of turn",
+                    raise MalformedFrame(f"party {party} sent kind {frame.kind}, tag {frame.tag} out of turn",
                                          where=f"waiting for kind {int(kind)}, tag {tag}")
                 found[party] = frame.payload
             if found.keys() == parties:

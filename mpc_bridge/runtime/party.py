@@ -1,15 +1,13 @@
 """The party process: ``python -m mpc_bridge.runtime.party``, configured by one JSON object on standard input.
 
-It connects to the other parties and accepts the launcher, lowers the public circuit itself, agrees with everybody on the
-Program's digest, takes in shares and gives out shares. It never sees a weight, an input or an output in the clear. Its
-end, for whatever reason, closes its connections, which ends the others.
+It connects to the other parties and accepts the launcher, lowers the public circuit itself, agrees with everybody on
+the Program's digest, takes in shares and gives out shares. It never sees a weight, an input or an output in the clear.
+Its end, for whatever reason, closes its connections, which ends the others.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib
-import json
 import os
 import signal
 import socket
@@ -17,16 +15,16 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mpc_bridge import __version__
 from mpc_bridge.circuit.serialize import from_json
-from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, UnsupportedCombinationError, UsageError
+from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, UnsupportedCombinationError
 from mpc_bridge.kernels import Device
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Input, Output, Program
 from mpc_bridge.runtime import handshake
+from mpc_bridge.runtime.config import PartyConfig, label_of, load_backend
 from mpc_bridge.runtime.executor import Prepared, run_online, run_setup
 from mpc_bridge.runtime.messages import (
     CIRCUIT_LIMIT,
@@ -46,63 +44,6 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
-
-
-@dataclass(frozen=True)
-class PartyConfig:
-    """What a party is told on standard input.
-
-    Attributes:
-        party: own index.
-        listener: descriptor of the inherited, listening socket.
-        addresses: per party: a path (Unix socket), or host and port.
-        token: the session's 32 bytes, hexadecimal.
-        timeout: seconds without a byte from whoever is due.
-        backend: ``module:class``.
-        device: as in ``Device``.
-        parent: process id of the launcher; the party ends when its parent is another one.
-    """
-
-    party: int
-    listener: int
-    addresses: tuple[handshake.Address, ...]
-    token: str
-    timeout: float
-    backend: str
-    device: str
-    parent: int
-
-    def encode(self) -> bytes:
-        """JSON for standard input."""
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def decode(cls, text: bytes) -> PartyConfig:
-        """Raises UsageError on anything that :meth:`encode` did not make."""
-        try:
-            values: dict[str, Any] = json.loads(text)
-            values["addresses"] = tuple(
-                address if isinstance(address, str) else (str(address[0]), int(address[1]))
-                for address in values["addresses"])
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise UsageError("unreadable party configuration", where="standard input",
-                             hint="parties are started by mpc-bridge itself") from error
-
-
-def load_backend(path: str) -> Backend:
-    """The backend class at ``module:class``, instantiated. Raises UsageError."""
-    module, _, name = path.partition(":")
-    try:
-        backend: Backend = getattr(importlib.import_module(module), name)()
-        return backend
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"cannot load the backend {path}", where="--backend", hint=str(error)) from error
-
-
-def label_of(party: int) -> str:
-    """How messages call a party."""
-    return "the launcher" if party == CLIENT else f"party {party}"
 
 
 def join(config: PartyConfig, meter: CostMeter) -> dict[int, Channel]:

@@ -18,9 +18,9 @@ from typing import IO, Literal, Protocol
 import mpc_bridge
 from mpc_bridge.errors import PeerError, PeerLost, UsageError
 from mpc_bridge.runtime import handshake
+from mpc_bridge.runtime.config import PartyConfig, label_of
 from mpc_bridge.runtime.handshake import Address
 from mpc_bridge.runtime.meter import CLIENT
-from mpc_bridge.runtime.party import PartyConfig, label_of
 from mpc_bridge.runtime.transport import Channel, Waiter
 
 Transport = Literal["unix", "tcp"]

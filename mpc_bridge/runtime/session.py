@@ -53,7 +53,7 @@ class Session:
         """One round: send to and receive from any subset of the peers, all at once.
 
         Every party calls it in lockstep, also a party that neither sends nor receives. Each peer's buffers travel as
-        one frame, without a copy; a peer whose buffers hold no byte at all gets no frame, and its receiver expects none.
+        one frame, without a copy; a peer whose buffers hold no byte gets no frame, and its receiver expects none.
 
         Args:
             sends: peer → buffers (C-contiguous). They are free again on return.

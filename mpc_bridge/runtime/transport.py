@@ -114,7 +114,7 @@ class Channel:
         return count
 
     def read_some(self, views: list[memoryview]) -> int:
-        """Take what has arrived, at most the views' bytes (0: nothing yet). Raises PeerLost at the end of the stream."""
+        """Take what has arrived, at most the views' bytes (0: nothing yet). Raises PeerLost, also at the end."""
         try:
             count = self.socket.recvmsg_into(views if len(views) <= _MAX_VECTORS else views[:_MAX_VECTORS])[0]
         except (BlockingIOError, InterruptedError):

@@ -41,7 +41,7 @@ def run_parties(devices: Sequence[Device], function: Callable[[Session], Result]
         The first error that is not a consequence of another party's (PeerError), else the first one.
     """
     sessions = [Session(party, len(devices), device, channels, timeout=timeout)
-                for party, (device, channels) in enumerate(zip(devices, connect(len(devices))))]
+                for party, (device, channels) in enumerate(zip(devices, connect(len(devices)), strict=True))]
     results: dict[int, Result] = {}
     failures: list[BaseException] = []
 

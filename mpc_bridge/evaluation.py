@@ -1,0 +1,112 @@
+"""``mpc_bridge.evaluate``: choose a backend, run it here, compare with the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.circuit.graph import Circuit, Tensor
+from mpc_bridge.circuit.reference import evaluate_samples, trace
+from mpc_bridge.errors import InputError, UsageError
+from mpc_bridge.lowering import lower
+from mpc_bridge.lowering.program import Program
+from mpc_bridge.registry import check_supported, choose_backend
+from mpc_bridge.result import CostReport, Result
+from mpc_bridge.runtime.launcher import OnProgress, evaluate_local
+from mpc_bridge.runtime.processes import Tap, Transport
+from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
+from mpc_bridge.security import parse_adversary, parse_majority
+
+Array = npt.NDArray[np.generic]
+
+
+def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], *, security: str | None = None,
+             majority: str = "honest", parties: int | None = None, backend: str | None = None, device: str = "auto",
+             reveal: str = "output", check: bool = True, transport: str = "unix", timeout: float = DEFAULT_TIMEOUT,
+             progress: OnProgress | None = None, tap: Tap | None = None) -> Result:
+    """Evaluate a model under MPC with all parties on this machine.
+
+    Args:
+        circuit: with its weights, from :func:`mpc_bridge.load`.
+        inputs: one array, or a sequence of one per model input, in the input's dtype; shape ``(S,) + input shape``, or
+            ``(S,) + input shape[1:]``: rows of the model's batch, the last batch filled up with its last row.
+        security: ``"semi-honest"``/``"passive"``, ``"malicious"``/``"active"``; None: malicious once an installed
+            backend serves it, else semi-honest.
+        majority: ``"honest"`` or ``"dishonest"``.
+        parties: None for the backend's own number.
+        backend: by name; None to choose by the three above.
+        device: ``"auto"``, or one of the backend's.
+        reveal: ``"output"``, or ``"argmax"``: only the index of the greatest output is revealed.
+        check: compare with the reference interpreter.
+        transport: ``"unix"`` or ``"tcp"`` (loopback).
+        timeout: seconds without a byte from a party that is due before it counts as lost.
+        progress: called with a :class:`~mpc_bridge.runtime.launcher.ProgressEvent` now and then.
+        tap: relay in front of every party (tests).
+
+    Raises:
+        UsageError, InputError: an argument. UnsupportedModelError, UnsupportedCombinationError: before any party starts.
+        PeerError, ProtocolAbort: the run failed; nothing was revealed and no process is left.
+    """
+    if reveal not in ("output", "argmax"):
+        raise UsageError(f"unknown reveal {reveal!r}", where="--reveal", hint="use output or argmax")
+    if transport not in ("unix", "tcp"):
+        raise UsageError(f"unknown transport {transport!r}", where="--transport", hint="use unix or tcp")
+    if not timeout > 0:
+        raise UsageError(f"timeout {timeout!r} is not positive", where="--timeout", hint="give seconds, for example 60")
+    if circuit.is_public:
+        raise UsageError("this circuit holds no weights", where=circuit.name,
+                         hint="evaluate the model itself, or a .circuit imported without --public")
+    revealed = cast(Literal["output", "argmax"], reveal)
+    choice = choose_backend(None if security is None else parse_adversary(security), parse_majority(majority), parties,
+                            device, backend)
+    arrays = sample_axis(circuit, inputs)
+    check_supported(choice, lower(circuit.public(), reveal=revealed))
+    run = evaluate_local(circuit, arrays, choice.backend, parties=choice.parties, device=choice.device, reveal=revealed,
+                         transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap)
+    matches = matches_reference(circuit, run.program, arrays, run.outputs) if check else None
+    return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
+                  choice.name, choice.device, transport, len(arrays[0]), circuit, run.program)
+
+
+def sample_axis(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> tuple[Array, ...]:
+    """Inputs with the sample axis first: one array of shape ``(S,) + input shape`` per model input. Raises InputError."""
+    tensors = [circuit.tensors[index] for index in circuit.inputs]
+    one = isinstance(inputs, np.ndarray) or len(tensors) == 1 and not isinstance(inputs, (list, tuple))
+    given = [np.asarray(inputs)] if one else [np.asarray(array) for array in cast(Sequence[npt.ArrayLike], inputs)]
+    if len(given) != len(tensors):
+        raise InputError(f"the model has {len(tensors)} inputs, {len(given)} given", where="inputs",
+                         hint="give a sequence of one array per model input")
+    return tuple(_with_samples(array, tensor) for array, tensor in zip(given, tensors, strict=True))
+
+
+def _with_samples(array: Array, tensor: Tensor) -> Array:
+    shape = tensor.shape
+    if array.ndim == len(shape) + 1 and array.shape[1:] == shape:
+        return array
+    if shape and array.ndim == len(shape) and array.shape[1:] == shape[1:] and len(array):
+        missing = -len(array) % shape[0]
+        if missing:
+            array = np.concatenate([array, np.repeat(array[-1:], missing, axis=0)])
+        return array.reshape(-1, *shape)
+    raise InputError(f"an array of shape {array.shape} does not fit", where=f"input {tensor.name}",
+                     hint=f"give shape {('S', *shape)} or {('S', *shape[1:])} for S samples".replace("'S'", "S"))
+
+
+def matches_reference(circuit: Circuit, program: Program, inputs: Sequence[Array], outputs: Sequence[Array]) -> bool:
+    """Whether ``outputs`` equal the reference interpreter's in every value.
+
+    Args:
+        inputs, outputs: sample axis first.
+    """
+    if program.reveal == "output":
+        expected: Sequence[Array] = evaluate_samples(circuit, inputs)
+    else:
+        expected = []
+        for position, tail in enumerate(program.tails):
+            per_sample = [trace(circuit, sample)[tail.tensor] for sample in zip(*inputs, strict=True)]
+            indices = np.argmax(np.stack(per_sample), axis=-1).astype(np.int64)
+            expected.append(indices.reshape(outputs[position].shape))
+    return all(np.array_equal(mine, theirs) for mine, theirs in zip(outputs, expected, strict=True))

@@ -1,0 +1,180 @@
+"""What an evaluation gives back: outputs, cost, and the report that is a function of both."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge import __version__
+from mpc_bridge.circuit.graph import Circuit
+from mpc_bridge.lowering.program import Program
+from mpc_bridge.runtime.messages import PartyReport
+from mpc_bridge.runtime.meter import PHASES, Cost
+from mpc_bridge.security import ThreatModel
+
+SCHEMA = "mpc-bridge-report/1"
+
+
+@dataclass(frozen=True)
+class PhaseCost:
+    """One phase or layer: seconds of the slowest party, rounds, and per party the bytes and messages it sent."""
+
+    seconds: float
+    rounds: int
+    bytes_sent: tuple[int, ...]
+    messages: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One layer, over all samples and all phases but setup.
+
+    Attributes:
+        op: kinds of the circuit ops it consists of, joined by ``+``; ``input`` or ``output`` at the ends.
+        activations: requantised output elements per sample.
+    """
+
+    name: str
+    op: str
+    activations: int
+    cost: PhaseCost
+
+
+@dataclass(frozen=True)
+class CostReport:
+    """Measured by the parties. Totals over all samples.
+
+    Attributes:
+        phases: all four, always.
+        peak_memory_bytes: by party.
+    """
+
+    phases: dict[str, PhaseCost]
+    layers: tuple[LayerCost, ...]
+    peak_memory_bytes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, reports: Sequence[PartyReport], program: Program, circuit: Circuit) -> CostReport:
+        """From one report per party."""
+        return cls({phase: _merge([report.phases[phase] for report in reports]) for phase in PHASES},
+                   _layers(reports, program, circuit), tuple(report.peak_memory_bytes for report in reports))
+
+
+@dataclass(frozen=True)
+class Result:
+    """An evaluation.
+
+    Attributes:
+        outputs: one per model output, sample axis first, in the model's own dtype (int64 with ``reveal="argmax"``).
+        matches_reference: whether they equal the reference interpreter's; None when that was not asked.
+    """
+
+    outputs: tuple[npt.NDArray[np.generic], ...]
+    cost: CostReport
+    matches_reference: bool | None
+    threat_model: ThreatModel
+    backend: str
+    device: str
+    transport: str
+    samples: int
+    circuit: Circuit
+    program: Program
+
+    def report(self) -> dict[str, Any]:
+        """Everything but the outputs, ready for JSON; schema :data:`SCHEMA`, to which later versions only add keys."""
+        return {
+            "schema": SCHEMA,
+            "model": {
+                "name": self.circuit.name,
+                "sha256": self.circuit.sha256,
+                "source": self.circuit.source,
+                "profile": self.circuit.profile,
+                "macs": self.program.macs,
+                "activations": sum(self.program.activations.values()),
+            },
+            "samples": self.samples,
+            "threat_model": asdict(self.threat_model),
+            "backend": self.backend,
+            "device": self.device,
+            "transport": self.transport,
+            "reveal": self.program.reveal,
+            "preprocessing": None,
+            "sigma": None,
+            "soundness_bits": None,
+            "matches_reference": self.matches_reference,
+            "phases": {name: _json(cost) for name, cost in self.cost.phases.items()},
+            "layers": [{"name": layer.name, "op": layer.op, "activations": layer.activations, **_json(layer.cost)}
+                       for layer in self.cost.layers],
+            "peak_memory_bytes": list(self.cost.peak_memory_bytes),
+            "machine": machine(),
+            "versions": versions(),
+            "command": shlex.join(sys.argv),
+        }
+
+
+def _merge(costs: Sequence[Cost]) -> PhaseCost:
+    return PhaseCost(max((cost.seconds for cost in costs), default=0.0), max((cost.rounds for cost in costs), default=0),
+                     tuple(cost.bytes_sent for cost in costs), tuple(cost.messages for cost in costs))
+
+
+def _layers(reports: Sequence[PartyReport], program: Program, circuit: Circuit) -> tuple[LayerCost, ...]:
+    ops: dict[str, list[int]] = {}
+    ends: dict[str, str] = {}
+    for step in program.steps:
+        if step.op < 0:
+            ends.setdefault(step.layer, step.primitive)
+        elif step.op not in ops.setdefault(step.layer, []):
+            ops[step.layer].append(step.op)
+    nothing = Cost()
+    layers = []
+    for name in dict.fromkeys(step.layer for step in program.steps):
+        if not any(name in report.layers for report in reports):
+            continue
+        kinds = "+".join(dict.fromkeys(circuit.ops[op].kind for op in ops.get(name, []))) or ends.get(name, "")
+        activations = sum(program.activations.get(op, 0) for op in ops.get(name, []))
+        layers.append(LayerCost(name, kinds, activations, _merge([report.layers.get(name, nothing) for report in reports])))
+    return tuple(layers)
+
+
+def _json(cost: PhaseCost) -> dict[str, Any]:
+    return {"seconds": cost.seconds, "rounds": cost.rounds, "bytes_sent": list(cost.bytes_sent),
+            "messages": list(cost.messages)}
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory in bytes and operating system."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": _cpu(), "cores": cores, "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "system": platform.platform()}
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and what computes."""
+    found = {"mpc-bridge": __version__, "python": platform.python_version()}
+    for package in ("numpy", "cffi"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

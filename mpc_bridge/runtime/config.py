@@ -1,0 +1,73 @@
+"""What a party process is told when it starts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpc_bridge.errors import UsageError
+from mpc_bridge.runtime.handshake import Address
+from mpc_bridge.runtime.meter import CLIENT
+
+if TYPE_CHECKING:
+    from mpc_bridge.backends.base import Backend
+
+
+@dataclass(frozen=True)
+class PartyConfig:
+    """What a party is told on standard input.
+
+    Attributes:
+        party: own index.
+        listener: descriptor of the inherited, listening socket.
+        addresses: per party: a path (Unix socket), or host and port.
+        token: the session's 32 bytes, hexadecimal.
+        timeout: seconds without a byte from whoever is due.
+        backend: ``module:name``.
+        device: as in ``Device``.
+        parent: process id of the launcher; the party ends when its parent is another one.
+    """
+
+    party: int
+    listener: int
+    addresses: tuple[Address, ...]
+    token: str
+    timeout: float
+    backend: str
+    device: str
+    parent: int
+
+    def encode(self) -> bytes:
+        """JSON for standard input."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decode(cls, text: bytes) -> PartyConfig:
+        """Raises UsageError on anything that :meth:`encode` did not make."""
+        try:
+            values: dict[str, Any] = json.loads(text)
+            values["addresses"] = tuple(
+                address if isinstance(address, str) else (str(address[0]), int(address[1]))
+                for address in values["addresses"])
+            return cls(**values)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise UsageError("unreadable party configuration", where="standard input",
+                             hint="parties are started by mpc-bridge itself") from error
+
+
+def load_backend(path: str) -> Backend:
+    """The backend at ``module:name``, an object or a class that needs no arguments. Raises UsageError."""
+    module, _, name = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), name)
+        backend: Backend = found() if isinstance(found, type) else found
+        return backend
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"cannot load the backend {path}", where="--backend", hint=str(error)) from error
+
+
+def label_of(party: int) -> str:
+    """How messages call a party."""
+    return "the launcher" if party == CLIENT else f"party {party}"
