@@ -1,0 +1,67 @@
+"""The command line: one module per command, plus what they share.
+
+``inputs`` (files to integers), ``files`` (results to files), ``console``, ``summary`` and ``program_text`` (text for
+people), ``progress``, ``failures`` (errors to lines and exit codes), ``options``, ``models``, and ``evaluation`` (what
+eval and demo share).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from mpc_bridge.cli.backends import backends
+from mpc_bridge.cli.demo import demo
+from mpc_bridge.cli.eval import evaluate
+from mpc_bridge.cli.failures import run
+from mpc_bridge.cli.import_ import import_model
+from mpc_bridge.cli.ops import ops
+from mpc_bridge.cli.show import show
+
+app = typer.Typer(
+    name="mpc-bridge",
+    help="Secure inference of real int8 networks: the framework's own answer, bit for bit, and what it costs.",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("eval")(evaluate)
+app.command("import")(import_model)
+app.command("show")(show)
+app.command("backends")(backends)
+app.command("demo")(demo)
+app.command("ops")(ops)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("mpc-bridge"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. May stand anywhere on the line."),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``mpc-bridge``; exits the process."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = words[: words.index("--")] if "--" in words else words
+    debug = "--debug" in options
+    if debug:
+        words = [word for word in options if word != "--debug"] + words[len(options) :]
+
+    def command(line: Sequence[str]) -> int | None:
+        result: int | None = app(list(line), standalone_mode=False, prog_name="mpc-bridge")
+        return result
+
+    sys.exit(run(command, words or ["--help"], debug))

@@ -1,0 +1,56 @@
+"""``mpc-bridge eval``: a model on inputs, under a threat model, with its cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mpc_bridge.cli import options
+from mpc_bridge.cli.console import note
+from mpc_bridge.cli.evaluation import Choices, Destinations, evaluate_and_tell
+from mpc_bridge.cli.inputs import load_inputs
+from mpc_bridge.cli.models import load_with_weights
+
+
+def evaluate(
+    model: options.Model,
+    security: options.Security = None,
+    majority: options.Majority = "honest",
+    parties: options.Parties = None,
+    backend: options.Backend = None,
+    device: options.Device = "auto",
+    profile: options.Profile = None,
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            help="One per model input: .npy, .npz, .png, .jpg or .bmp.",
+            show_default="random, and says so",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate the first N samples.", show_default="all; 1 when random")
+    ] = None,
+    reveal: Annotated[
+        str, typer.Option(help="What the receiver learns: output, or argmax (only the index of the largest).")
+    ] = "output",
+    check: Annotated[bool, typer.Option(help="Compare with the reference interpreter.")] = True,
+    output: options.Output = None,
+    report: options.Report = None,
+    as_json: options.Json = False,
+) -> None:
+    """Evaluate MODEL on secret-shared inputs and weights, and say what it cost.
+
+    Exit codes: 0 done; 1 the result differs from the reference; 2 usage or bad input; 3 unsupported model or
+    combination; 4 cheating detected; 5 a party was lost or timed out.
+    """
+    destinations = Destinations(output, report, as_json)
+    destinations.check()
+    circuit = load_with_weights(model, profile)
+    data = load_inputs(circuit, inputs or (), samples)
+    if data.random:
+        note("input: none given, so it is random: the prediction means nothing, the cost is real")
+    choices = Choices(security, majority, parties, backend, device, reveal, check)
+    evaluate_and_tell(circuit, data, choices, destinations)

@@ -1,0 +1,25 @@
+"""Model files for the commands that need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mpc_bridge
+from mpc_bridge.circuit.graph import Circuit
+from mpc_bridge.errors import InputError
+
+
+def load_with_weights(path: Path, profile: str | None) -> Circuit:
+    """A circuit that can be evaluated.
+
+    Raises:
+        InputError: the file holds the public part only. Otherwise as :func:`mpc_bridge.load`.
+    """
+    circuit = mpc_bridge.load(path, profile)
+    if circuit.is_public:
+        raise InputError(
+            "this circuit holds no weights",
+            where=str(path),
+            hint="evaluate the model file itself, or a .circuit imported without --public",
+        )
+    return circuit
