@@ -15,6 +15,7 @@ LIBRARY = _FOLDER / "libmpcb.so"
 HEADER = _FOLDER / "include" / "mpcb.h"
 
 _REBUILD = "rebuild it: pip install -e .  (or, in a clone: cmake -S . -B build -G Ninja && cmake --build build)"
+_REINSTALL = "reinstall mpc-bridge"
 
 
 def _declarations(header: str) -> str:
@@ -22,7 +23,7 @@ def _declarations(header: str) -> str:
     _, begin, rest = header.partition("/* <cdef> */")
     body, end, _ = rest.partition("/* </cdef> */")
     if not begin or not end:
-        raise KernelError("the kernel library's header is damaged", where=str(HEADER), hint="reinstall mpc-bridge")
+        raise KernelError("the kernel library's header is damaged", where=str(HEADER), hint=_REINSTALL)
     return body
 
 
@@ -37,7 +38,7 @@ def load() -> tuple[Any, Any]:
     try:
         ffi.cdef(_declarations(HEADER.read_text(encoding="utf-8")))
     except OSError as error:
-        raise KernelError("the kernel library's header is missing", where=str(error), hint="reinstall mpc-bridge") from error
+        raise KernelError("the kernel library's header is missing", where=str(error), hint=_REINSTALL) from error
     if not LIBRARY.exists():
         raise KernelError("the native kernel library has not been built", where=str(LIBRARY), hint=_REBUILD)
     try:
@@ -48,7 +49,7 @@ def load() -> tuple[Any, Any]:
     try:
         found = int(lib.mpcb_version())
     except AttributeError as error:
-        raise KernelError("the native library is not an mpc-bridge kernel library", where=str(LIBRARY), hint=_REBUILD) from error
+        raise KernelError("this is not a kernel library of mpc-bridge", where=str(LIBRARY), hint=_REBUILD) from error
     if found != wanted:
         raise KernelError(
             f"the native kernel library has version {found}, this package needs {wanted}",
