@@ -28,10 +28,11 @@ from mpc_bridge.lowering.thresholds import Ints, Thresholds
 MAX_SHIFT = 48
 #: What a secure backend adds to ring and carry chain per kept bit above the shift (two top bits decide saturation).
 TOP_BITS = 10
-_UNBOUNDED = np.int64(2**62)
+#: Stands for an end that an interval does not have.
+UNBOUNDED = np.int64(2**62)
 _CUTS = 64
 #: A shift above the least one leaves rounder deltas, so fewer bits to look at twice: how many to try.
-_TIE_SHIFTS = 8
+TIE_SHIFTS = 8
 
 
 @dataclass(frozen=True)
@@ -79,25 +80,25 @@ def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
     plain = _least_shift(thresholds, 0)
     if plain is not None:
         shift, slopes = plain
-        return _constants(thresholds, shift, slopes.multiplier, _pick(*slopes.above), None)
+        return _constants(thresholds, shift, slopes.multiplier, pick(*slopes.above), None)
     columns = 0 if tie_zero is None else int(np.searchsorted(thresholds.level, tie_zero, side="right"))
     split = _least_shift(thresholds, columns) if columns else None
     if split is None:
         return None
     best: tuple[int, Constants] | None = None
-    for shift in range(split[0], min(split[0] + _TIE_SHIFTS, MAX_SHIFT + 1)):
+    for shift in range(split[0], min(split[0] + TIE_SHIFTS, MAX_SHIFT + 1)):
         slopes = _slopes(thresholds, shift, columns)
-        picked = _pick_tie(shift, slopes)
+        picked = pick_tie(shift, slopes.above, slopes.below)
         if picked is None:
             continue
         constant, delta, bit = picked
         found = _constants(thresholds, shift, slopes.multiplier, constant, (delta, bit))
-        if found is not None and (best is None or _tie_cost(found) < best[0]):
-            best = _tie_cost(found), found
+        if found is not None and (best is None or tie_cost(found) < best[0]):
+            best = tie_cost(found), found
     return None if best is None else best[1]
 
 
-def _tie_cost(constants: Constants) -> int:
+def tie_cost(constants: Constants) -> int:
     """Tenths of a bit sent per party: 3.2 per ring bit, 2.3 per bit between the tie bit and the shift (``docs/protocols``)."""
     return 32 * constants.bits + 23 * (constants.shift - constants.tie_bit)
 
@@ -163,25 +164,25 @@ def _interval(
     channels, columns = offset.shape
     if not columns:
         none = np.zeros(channels, np.intp)
-        return np.full(channels, -_UNBOUNDED), np.full(channels, _UNBOUNDED), none, none
-    floor = offset if lower.all() else np.where(lower, offset, -_UNBOUNDED)
-    ceiling = offset if upper.all() else np.where(upper, offset, _UNBOUNDED)
+        return np.full(channels, -UNBOUNDED), np.full(channels, UNBOUNDED), none, none
+    floor = offset if lower.all() else np.where(lower, offset, -UNBOUNDED)
+    ceiling = offset if upper.all() else np.where(upper, offset, UNBOUNDED)
     i, k = np.argmax(floor, axis=1), np.argmin(ceiling, axis=1)
     row = np.arange(channels)
     top = ceiling[row, k]
-    return floor[row, i], np.where(top == _UNBOUNDED, top, top + multiplier - 1), i, k
+    return floor[row, i], np.where(top == UNBOUNDED, top, top + multiplier - 1), i, k
 
 
-def _pick(bottom: Ints, top: Ints) -> Ints:
+def pick(bottom: Ints, top: Ints) -> Ints:
     """The middle of each interval; its only end where it has one; 0 where it has none."""
     middle = bottom + ((top - bottom) >> 1)
-    no_bottom, no_top = bottom == -_UNBOUNDED, top == _UNBOUNDED
+    no_bottom, no_top = bottom == -UNBOUNDED, top == UNBOUNDED
     return np.where(no_bottom, np.where(no_top, 0, top), np.where(no_top, bottom, middle))
 
 
-def _pick_tie(shift: int, slopes: _Slopes) -> tuple[Ints, Ints, int] | None:
+def pick_tie(shift: int, above: tuple[Ints, Ints], below: tuple[Ints, Ints]) -> tuple[Ints, Ints, int] | None:
     """Per channel c and delta, ``0 <= delta < 2**shift``, and the greatest bit with ``2**bit`` dividing every delta."""
-    ends = [tuple(int(end) for end in row) for row in np.stack((*slopes.above, *slopes.below), axis=1)]
+    ends = [tuple(int(end) for end in row) for row in np.stack((*above, *below), axis=1)]
     # delta = c - c' for any c in [bottom, top], c' in [low, high]
     spans = [
         (max(bottom - high, 0), min(top - low, 2**shift - 1)) for bottom, top, low, high in ends
@@ -192,13 +193,18 @@ def _pick_tie(shift: int, slopes: _Slopes) -> tuple[Ints, Ints, int] | None:
     bit = min(((least - 1) ^ greatest).bit_length() - 1 if least else shift - 1 for least, greatest in spans)
     bit = min(bit, shift - 1)
     delta = np.array([-(-least >> bit) << bit for least, _ in spans], np.int64)
-    bottom, top = slopes.above
-    low, high = slopes.below
-    constant = _pick(
-        np.maximum(bottom, np.where(low == -_UNBOUNDED, low, low + delta)),
-        np.minimum(top, np.where(high == _UNBOUNDED, high, high + delta)),
+    bottom, top = above
+    low, high = below
+    constant = pick(
+        np.maximum(bottom, np.where(low == -UNBOUNDED, low, low + delta)),
+        np.minimum(top, np.where(high == UNBOUNDED, high, high + delta)),
     )
     return constant, delta, bit
+
+
+def signed_bits(z: int) -> int:
+    """Bits of the least two's complement that holds z."""
+    return (z if z >= 0 else ~z).bit_length() + 1
 
 
 def _constants(
@@ -209,8 +215,7 @@ def _constants(
     rows = zip(thresholds.least, thresholds.greatest, multiplier, constant, strict=True)
     for least, greatest, m, c in rows:
         for acc in (int(least), int(greatest)):
-            z = acc * int(m) + int(c)
-            bits = max(bits, (z if z >= 0 else ~z).bit_length() + 1)
+            bits = max(bits, signed_bits(acc * int(m) + int(c)))
     if bits > 64:
         return None
     delta, bit = ((), 0) if tie is None else (tuple(int(d) for d in tie[0]), tie[1])

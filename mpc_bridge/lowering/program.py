@@ -31,16 +31,17 @@ class Value:
     Attributes:
         name: of the tensor in the circuit it carries, for people.
         shape: as in the circuit (the model's own batch included).
-        kind: ``"activation"`` (unsigned, at most 8 bits), ``"weight"`` (signed) or ``"accumulator"`` (signed mod 2**ring).
+        kind: ``"activation"`` (unsigned, at most 8 bits), ``"weight"`` (signed, biases too), ``"accumulator"`` (signed mod
+            2**ring) or ``"index"`` (unsigned: the result of an arg-max).
         offset: framework integer = stored integer + offset (activations only).
-        high: greatest stored integer of an activation.
+        high: greatest stored integer of an activation or index; of a weight, the greatest magnitude its type allows.
         ring: width of the ring its arithmetic consumers use; 0 when there are none.
         bits: whether boolean consumers need its bits.
     """
 
     name: str
     shape: tuple[int, ...]
-    kind: Literal["activation", "weight", "accumulator"]
+    kind: Literal["activation", "weight", "accumulator", "index"]
     offset: int = 0
     high: int = 0
     ring: int = 0
@@ -93,7 +94,11 @@ class _Step:
 
 @dataclass(frozen=True)
 class Input(_Step):
-    """An owner's tensor becomes shared. ``source`` is the circuit's tensor index."""
+    """An owner's tensor becomes shared. ``source`` is the circuit's tensor index.
+
+    What the owners share, by source: :func:`~mpc_bridge.lowering.canonicalise` and
+    :func:`~mpc_bridge.lowering.stored_inputs`.
+    """
 
     primitive: ClassVar[str] = "input"
     owner: Owner = "data"

@@ -1,0 +1,143 @@
+"""The Program under construction: values by tensor, steps in order, then the forms every value is needed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit
+from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.lowering.constants import Constants
+from mpc_bridge.lowering.program import (
+    Affine,
+    Input,
+    Linear,
+    Lookup,
+    Maximum,
+    Move,
+    Output,
+    Requantize,
+    Step,
+    TieRule,
+    Value,
+)
+
+
+class Builder:
+    """Collects values and steps while the ops are lowered one by one.
+
+    Args:
+        circuit: public facts are all that is used.
+        offsets: of every stored tensor.
+    """
+
+    def __init__(self, circuit: Circuit, offsets: dict[int, int]) -> None:
+        self.circuit = circuit
+        self.offsets = offsets
+        self.values: list[Value] = []
+        self.steps: list[Step] = []
+        self._stored: dict[int, int] = {}
+
+    def new(self, value: Value) -> int:
+        """Index of a new value."""
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def stored(self, tensor: int) -> int:
+        """Index of the activation that carries a tensor; a constant one becomes an input of the model's owner."""
+        if tensor not in self._stored:
+            self._stored[tensor] = self.enter(tensor)
+        return self._stored[tensor]
+
+    def enter(self, tensor: int) -> int:
+        """An owner shares an activation."""
+        facts = self.circuit.tensors[tensor]
+        low, high = INTEGER_RANGES[facts.dtype]
+        index = self.new(Value(facts.name, facts.shape, "activation", low, high - low))
+        owner = "model" if tensor in self.circuit.constant_tensors else "data"
+        self.steps.append(Input(-1, facts.name if owner == "model" else "input", (), index, owner, tensor))
+        self._stored[tensor] = index
+        return index
+
+    def constant(self, op: int, tensor: int, shape: tuple[int, ...], reach: int) -> int:
+        """The model's owner shares weights or a bias, at most ``reach`` in magnitude, in the layout its linear step reads.
+
+        Raises:
+            UnsupportedModelError: the tensor is not a constant, or is used in another layout too.
+        """
+        facts = self.circuit.tensors[tensor]
+        layer = self.circuit.ops[op].name
+        if tensor not in self.circuit.constant_tensors:
+            raise UnsupportedModelError(
+                "weights or a bias that the model computes", where=f"op {layer}, tensor {facts.name}",
+                hint="only constant weights are supported",
+            )
+        if tensor in self._stored:
+            known = self.values[self._stored[tensor]]
+            if (known.kind, known.shape) != ("weight", shape):
+                raise UnsupportedModelError(
+                    "a constant that is used in two different ways", where=f"op {layer}, tensor {facts.name}"
+                )
+            return self._stored[tensor]
+        index = self.new(Value(facts.name, shape, "weight", 0, reach))
+        self.steps.append(Input(op, layer, (), index, "model", tensor))
+        self._stored[tensor] = index
+        return index
+
+    def accumulator(self, op: int, shape: tuple[int, ...]) -> int:
+        """A new accumulator of an op."""
+        return self.new(Value(f"{self.circuit.tensors[self.circuit.ops[op].outputs[0]].name}/sum", shape, "accumulator"))
+
+    def activation(self, op: int, high: int, offset: int | None = None, shape: tuple[int, ...] | None = None) -> int:
+        """A new activation that carries an op's output, or a part of it."""
+        tensor = self.circuit.ops[op].outputs[0]
+        facts = self.circuit.tensors[tensor]
+        chosen = self.offsets[tensor] if offset is None else offset
+        return self.new(Value(facts.name, facts.shape if shape is None else shape, "activation", chosen, high))
+
+    def finish(self, op: int, value: int) -> None:
+        """``value`` carries the op's output from here on."""
+        self._stored[self.circuit.ops[op].outputs[0]] = value
+
+    def requantize(
+        self, op: int, source: int, found: Constants, rows: Sequence[int] | None, bounds: tuple[int, int],
+        tie_zero: int | None, shape: tuple[int, ...] | None = None,
+    ) -> int:
+        """Append a Requantize and return its output.
+
+        Args:
+            rows: per channel, which of the constants' rows it uses; None or all equal: one row for all.
+            bounds: least and greatest stored output.
+            tie_zero: stored level of the tie rule, where ``found`` has one.
+        """
+        low, high = bounds
+        chosen = [0] if rows is None or len(found.multiplier) == 1 else [int(row) for row in rows]
+        tie = None
+        if found.delta:
+            assert tie_zero is not None
+            tie = TieRule(found.tie_bit, tie_zero, tuple(found.delta[row] for row in chosen))
+        output = self.activation(op, high, shape=shape)
+        self.steps.append(Requantize(
+            op, self.circuit.ops[op].name, (source,), output, tuple(found.multiplier[row] for row in chosen),
+            tuple(found.constant[row] for row in chosen), found.shift, found.bits, low, high, tie,
+        ))
+        return output
+
+
+def with_forms(values: Sequence[Value], steps: Sequence[Step]) -> tuple[Value, ...]:
+    """Values with ``ring`` and ``bits`` set to what their consumers need; moves pass on what their output needs."""
+    rings = [0] * len(values)
+    bits = [False] * len(values)
+    for step in reversed(steps):
+        if isinstance(step, (Linear, Affine)):
+            for source in step.inputs:
+                rings[source] = max(rings[source], step.ring)
+            rings[step.output] = step.ring
+        elif isinstance(step, Move):
+            for source in step.inputs:
+                rings[source] = max(rings[source], rings[step.output])
+                bits[source] |= bits[step.output]
+        elif isinstance(step, (Maximum, Lookup, Output)):
+            for source in step.inputs:
+                bits[source] = True
+    return tuple(replace(value, ring=ring, bits=bit) for value, ring, bit in zip(values, rings, bits, strict=True))

@@ -1,0 +1,256 @@
+"""One function per op kind: the steps it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
+from mpc_bridge.circuit.reference.operands import zero_point
+from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.lowering import linear
+from mpc_bridge.lowering.addition import search_sum
+from mpc_bridge.lowering.builder import Builder
+from mpc_bridge.lowering.constants import Constants, search
+from mpc_bridge.lowering.program import Affine, Geometry, Linear, Lookup, Maximum, Move
+from mpc_bridge.lowering.tables import byte_table, is_copy, pair_table
+from mpc_bridge.lowering.thresholds import (
+    Ints,
+    Rounding,
+    Thresholds,
+    average,
+    find_thresholds,
+    mean,
+    table_thresholds,
+)
+
+Pair = tuple[int, int]
+Requantization = tuple[str, tuple[float, ...], int, int]
+
+
+def lower_linear(builder: Builder, index: int) -> None:
+    """CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: Linear, Requantize."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    x = builder.values[source]
+    base = builder.offsets[op.outputs[0]]
+    _, _, low, high = cast(Requantization, op.attributes["requantization"])
+    bounded = linear.bound(circuit, op, x, base)
+    tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
+    found = _found(op, search(bounded.thresholds, tie_zero))
+    geometry, depthwise = linear.geometry(circuit, op)
+    out = circuit.tensors[op.outputs[0]].shape
+    inputs = [source, builder.constant(
+        index, op.inputs[1], weight_shape(geometry, depthwise), linear.weight_reach(circuit, op)
+    )]
+    bias = linear.bias_tensor(op)
+    if bias >= 0:
+        inputs.append(builder.constant(index, bias, (geometry.out_channels,), 2**31))
+    acc = builder.accumulator(index, out)
+    zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
+    builder.steps.append(Linear(index, op.name, tuple(inputs), acc, geometry, depthwise, zero, found.bits))
+    rows = bounded.channel.tolist()
+    builder.finish(index, builder.requantize(index, acc, found, rows, (low - base, high - base), tie_zero))
+
+
+def weight_shape(geometry: Geometry, depthwise: bool) -> tuple[int, ...]:
+    """Layout in which a Linear step reads its weights."""
+    if depthwise:
+        return (*geometry.kernel, geometry.out_channels)
+    return (geometry.out_channels, *geometry.kernel, geometry.in_channels)
+
+
+def lower_add(builder: Builder, index: int) -> None:
+    """ADD: one Affine with two coefficients, Requantize; exact on every pair of stored inputs."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    _, (multiplier,), low, high = cast("tuple[str, tuple[float], int, int]", op.attributes["requantization"])
+    base = builder.offsets[op.outputs[0]]
+    sources = tuple(builder.stored(tensor) for tensor in op.inputs)
+    kept = []
+    for source, tensor in zip(sources, op.inputs, strict=True):
+        first = builder.values[source].offset - INTEGER_RANGES[circuit.tensors[tensor].dtype][0]
+        kept.append(np.arange(first, first + builder.values[source].high + 1))
+    table = pair_table(circuit, op)[np.ix_(*kept)] - base
+    first_slope, second_slope = (
+        2.0 ** cast(int, op.attributes["left_shift"]) * factor * multiplier
+        for factor in cast("tuple[float, float]", op.attributes["input_multipliers"])
+    )
+    tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
+    found = search_sum(table, low - base, high - base, (first_slope, second_slope), tie_zero)
+    constants = _found(op, None if found is None else found.constants)
+    assert found is not None
+    acc = builder.accumulator(index, circuit.tensors[op.outputs[0]].shape)
+    builder.steps.append(Affine(index, op.name, sources, acc, found.coefficients, ring=constants.bits))
+    builder.finish(index, builder.requantize(index, acc, constants, None, (low - base, high - base), tie_zero))
+
+
+def lower_average_pool(builder: Builder, index: int) -> None:
+    """AVERAGE_POOL_2D: sums over windows, Requantize; windows with fewer cells have their own constants."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    window = _window(builder, op)
+    counts = np.multiply.outer(
+        _valid(window.in_height, window.out_height, window.kernel[0], window.stride[0], window.pad_top),
+        _valid(window.in_width, window.out_width, window.kernel[1], window.stride[1], window.pad_left),
+    )
+    distinct, rows = np.unique(counts, return_inverse=True)
+    x = builder.values[builder.stored(op.inputs[0])]
+    low, high = cast(Pair, op.attributes["bounds"])
+    rounding = average(distinct, x.offset, circuit.tensors[op.inputs[0]].dtype == "int8", low, high)
+    shape = circuit.tensors[op.outputs[0]].shape
+    per_position = None
+    if len(distinct) > 1:
+        # one "channel" per position and channel, images staying apart
+        shape = (window.batch, window.out_height * window.out_width * window.out_channels)
+        per_position = np.repeat(rows.reshape(-1), window.out_channels)
+    _sum_and_round(builder, index, rounding, distinct * x.high, shape, per_position, geometry=window)
+
+
+def lower_mean(builder: Builder, index: int) -> None:
+    """MEAN: sums over axes, Requantize."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    axes = cast("tuple[int, ...]", op.attributes["axes"])
+    _, (multiplier,), low, high = cast("tuple[str, tuple[float], int, int]", op.attributes["requantization"])
+    source, target = circuit.tensors[op.inputs[0]], circuit.tensors[op.outputs[0]]
+    count = int(np.prod([source.shape[axis] for axis in axes], dtype=np.int64))
+    x = builder.values[builder.stored(op.inputs[0])]
+    shift = count * (x.offset - zero_point(source))
+    rounding = mean(multiplier, count, shift, zero_point(target), low, high)
+    _sum_and_round(builder, index, rounding, np.array([count * x.high]), target.shape, None, axes=axes)
+
+
+def _sum_and_round(
+    builder: Builder, index: int, rounding: Rounding, greatest: Ints, shape: tuple[int, ...], rows: Ints | None,
+    geometry: Geometry | None = None, axes: tuple[int, ...] = (),
+) -> None:
+    op = builder.circuit.ops[index]
+    base = builder.offsets[op.outputs[0]]
+    tie_zero = rounding.zero_point - base
+    thresholds = find_thresholds(rounding, base, np.zeros_like(greatest), greatest)
+    found = _found(op, search(thresholds, tie_zero))
+    acc = builder.accumulator(index, shape)
+    builder.steps.append(Affine(
+        index, op.name, (builder.stored(op.inputs[0]),), acc, geometry=geometry, axes=axes, ring=found.bits
+    ))
+    chosen = None if rows is None else rows.tolist()
+    bounds = (rounding.low - base, rounding.high - base)
+    builder.finish(index, builder.requantize(index, acc, found, chosen, bounds, tie_zero))
+
+
+def lower_max_pool(builder: Builder, index: int) -> None:
+    """MAX_POOL_2D: Maximum with the bounds; a bound that no element reaches is left out."""
+    op = builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    offset = builder.offsets[op.outputs[0]]
+    low, high = (bound - offset for bound in cast(Pair, op.attributes["bounds"]))
+    low, most = max(low, 0), builder.values[source].high
+    output = builder.activation(index, max(min(most, high), low))
+    builder.steps.append(Maximum(
+        index, op.name, (source,), output, _window(builder, op), low=low, high=255 if most <= high else high
+    ))
+    builder.finish(index, output)
+
+
+def lower_move(builder: Builder, index: int) -> None:
+    """RESHAPE, PAD: Move."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    high = builder.values[source].high
+    if op.kind == "RESHAPE":
+        output = builder.activation(index, high)
+        step = Move(index, op.name, (source,), output, "reshape")
+    else:
+        fill = zero_point(circuit.tensors[op.outputs[0]]) - builder.offsets[op.outputs[0]]
+        output = builder.activation(index, max(high, fill))
+        paddings = cast("tuple[Pair, ...]", op.attributes["paddings"])
+        step = Move(index, op.name, (source,), output, "pad", paddings, fill=fill)
+    builder.steps.append(step)
+    builder.finish(index, output)
+
+
+def lower_concatenation(builder: Builder, index: int) -> None:
+    """CONCATENATION: Move, after inputs of another quantization have been rescaled."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    parts = []
+    for position, tensor in enumerate(op.inputs):
+        source = builder.stored(tensor)
+        if not is_copy(circuit, op, position):
+            source = _byte_function(builder, index, source, byte_table(circuit, op, position), tensor)
+        parts.append(source)
+    output = builder.activation(index, max(builder.values[part].high for part in parts))
+    axis = cast(int, op.attributes["axis"])
+    builder.steps.append(Move(index, op.name, tuple(parts), output, "concatenate", axis=axis))
+    builder.finish(index, output)
+
+
+def lower_elementwise(builder: Builder, index: int) -> None:
+    """QUANTIZE of integers, RELU, RELU6: a function of one byte."""
+    op = builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    builder.finish(index, _byte_function(builder, index, source, byte_table(builder.circuit, op), op.inputs[0]))
+
+
+def _byte_function(builder: Builder, index: int, source: int, table: Ints, tensor: int) -> int:
+    """A public function of one stored byte: a Move if it is a copy, else the affine floor if there is one, else a Lookup."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    x = builder.values[source]
+    base = builder.offsets[op.outputs[0]]
+    first = x.offset - INTEGER_RANGES[circuit.tensors[tensor].dtype][0]
+    stored = table[first : first + x.high + 1] - base
+    if np.array_equal(stored, np.arange(len(stored))):
+        output = builder.activation(index, x.high, shape=x.shape)
+        builder.steps.append(Move(index, op.name, (source,), output, "reshape"))
+        return output
+    tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
+    found = search(table_thresholds(stored), tie_zero) if np.all(np.diff(stored) >= 0) else None
+    if found is None:
+        output = builder.activation(index, int(stored.max()), shape=x.shape)
+        padded = np.pad(stored, (0, 256 - len(stored)), mode="edge")
+        builder.steps.append(Lookup(index, op.name, (source,), output, tuple(padded.tolist())))
+        return output
+    acc = builder.accumulator(index, x.shape)
+    builder.steps.append(Affine(index, op.name, (source,), acc, ring=found.bits))
+    return builder.requantize(index, acc, found, None, (int(stored[0]), int(stored[-1])), tie_zero, x.shape)
+
+
+def _window(builder: Builder, op: Op) -> Geometry:
+    x, out = (builder.circuit.tensors[tensor].shape for tensor in (op.inputs[0], op.outputs[0]))
+    (top, _), (left, _) = cast("tuple[Pair, Pair]", op.attributes["padding"])
+    return Geometry(
+        x[0], x[1], x[2], x[3], out[1], out[2], out[3], cast(Pair, op.attributes["window"]),
+        cast(Pair, op.attributes["stride"]), (1, 1), top, left,
+    )
+
+
+def _valid(size: int, positions: int, window: int, stride: int, before: int) -> Ints:
+    """Cells of the image that each window covers, along one axis."""
+    start = np.arange(positions, dtype=np.int64) * stride - before
+    return np.minimum(start + window, size) - np.maximum(start, 0)
+
+
+def _found(op: Op, constants: Constants | None) -> Constants:
+    if constants is None:
+        raise UnsupportedModelError(
+            f"no exact constants in 64 bits for this {op.kind}", where=f"op {op.name}",
+            hint="its scales are too extreme; requantize the model",
+        )
+    return constants
+
+
+LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
+    "CONV_2D": lower_linear,
+    "DEPTHWISE_CONV_2D": lower_linear,
+    "FULLY_CONNECTED": lower_linear,
+    "ADD": lower_add,
+    "AVERAGE_POOL_2D": lower_average_pool,
+    "MAX_POOL_2D": lower_max_pool,
+    "MEAN": lower_mean,
+    "RESHAPE": lower_move,
+    "PAD": lower_move,
+    "CONCATENATION": lower_concatenation,
+    "QUANTIZE": lower_elementwise,
+    "RELU": lower_elementwise,
+    "RELU6": lower_elementwise,
+}

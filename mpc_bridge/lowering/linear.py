@@ -1,0 +1,123 @@
+"""Convolutions and matrix products: their geometry, the public bound on their accumulators, and their thresholds.
+
+The accumulator is ``S + b`` with ``|S| <= D``, where D comes from the fan-in and the types alone. A bias beyond every threshold by
+more than D makes its channel constant, and so does the nearest bias that is beyond them by D only; the model's owner shares that one
+instead (:mod:`mpc_bridge.lowering.canonical`). So every accumulator lies within 2 D of the channel's thresholds, whatever the
+weights, and that is the bound all constants are proved for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.circuit.graph import Circuit, Op
+from mpc_bridge.circuit.reference.operands import zero_point
+from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.lowering.program import Geometry, Value
+from mpc_bridge.lowering.thresholds import INT32_REACH, Ints, Thresholds, find_thresholds, multiplied
+
+Pair = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """Thresholds of the distinct channels of one layer, on every accumulator that can occur.
+
+    Attributes:
+        thresholds: of the distinct multipliers.
+        channel: int64 [O]: which row of ``thresholds`` each output channel is.
+        bias: int64 [R], [R]: least and greatest bias worth sharing, per row; None when the layer's bias is shared as it is.
+    """
+
+    thresholds: Thresholds
+    channel: npt.NDArray[np.intp]
+    bias: tuple[Ints, Ints] | None
+
+
+def geometry(circuit: Circuit, op: Op) -> tuple[Geometry, bool]:
+    """The convolution an op is, and whether it is depthwise.
+
+    A grouped CONV_2D with one input channel per group is depthwise; any other is dense with zero weights between groups.
+    """
+    x, w, out = (circuit.tensors[index].shape for index in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    if op.kind == "FULLY_CONNECTED":
+        channels, depth = w
+        return Geometry(int(np.prod(x, dtype=np.int64)) // depth, 1, 1, depth, 1, 1, channels), False
+    (top, _), (left, _) = cast("tuple[Pair, Pair]", op.attributes["padding"])
+    depthwise = op.kind == "DEPTHWISE_CONV_2D" or (w[3] == 1 and x[3] > 1)
+    kernel = (w[1], w[2])
+    return Geometry(
+        x[0], x[1], x[2], x[3], out[1], out[2], out[3], kernel, cast(Pair, op.attributes["stride"]),
+        cast(Pair, op.attributes["dilation"]), top, left,
+    ), depthwise
+
+
+def fan_in(circuit: Circuit, op: Op) -> int:
+    """Products summed into one accumulator."""
+    shape = circuit.tensors[op.inputs[1]].shape
+    if op.kind == "FULLY_CONNECTED":
+        return shape[1]
+    return shape[1] * shape[2] * (1 if op.kind == "DEPTHWISE_CONV_2D" else shape[3])
+
+
+def weight_zero(circuit: Circuit, op: Op) -> int:
+    """The weights' one zero point.
+
+    Raises:
+        UnsupportedModelError: it differs between channels.
+    """
+    tensor = circuit.tensors[op.inputs[1]]
+    zeros = set(tensor.quantization.zero_point) if tensor.quantization is not None else set()
+    if len(zeros) != 1:
+        raise UnsupportedModelError(
+            "weights whose zero point differs between channels", where=f"op {op.name}, tensor {tensor.name}"
+        )
+    return zeros.pop()
+
+
+def weight_reach(circuit: Circuit, op: Op) -> int:
+    """Greatest magnitude of a weight less its zero point, from its type alone."""
+    zero = weight_zero(circuit, op)
+    if circuit.tensors[op.inputs[1]].dtype == "int8":
+        return 128 + abs(zero)
+    return max(zero, 255 - zero)
+
+
+def bias_tensor(op: Op) -> int:
+    """Tensor index of the bias, -1 without one."""
+    return op.inputs[2] if len(op.inputs) > 2 else -1
+
+
+def bound(circuit: Circuit, op: Op, x: Value, base: int) -> Bounded:
+    """Thresholds and accumulator bounds of a linear op, from public facts alone.
+
+    Args:
+        x: the stored input.
+        base: offset of the stored output.
+    """
+    rule, multipliers, low, high = cast("tuple[str, tuple[float, ...], int, int]", op.attributes["requantization"])
+    distinct, channel = np.unique(np.array(multipliers, np.float64), return_inverse=True)
+    channels = circuit.tensors[op.outputs[0]].shape[-1]
+    channel = np.broadcast_to(channel.reshape(-1), (channels,))
+    zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
+    reach = fan_in(circuit, op) * max(abs(zero), abs(x.high - zero)) * weight_reach(circuit, op)
+    rounding = multiplied(distinct, rule, zero_point(circuit.tensors[op.outputs[0]]), low, high)
+    bias = bias_tensor(op)
+    if bias < 0:
+        ends = np.full(len(distinct), reach, np.int64)
+        return Bounded(find_thresholds(rounding, base, -ends, ends), channel, None)
+    ends = np.full(len(distinct), INT32_REACH, np.int64)
+    thresholds = find_thresholds(rounding, base, -ends, ends)
+    users = sum(bias in other.inputs for other in circuit.ops)
+    if users > 1:
+        # one array serves several layers, so it cannot be fitted to each
+        return Bounded(thresholds.within(-ends - 1 - reach, ends + reach), channel, None)
+    real = thresholds.reached & thresholds.missed
+    constant = ~real.any(axis=1)
+    first = np.where(constant, 0, np.where(real, thresholds.at, INT32_REACH).min(axis=1, initial=INT32_REACH) - 1 - reach)
+    last = np.where(constant, 0, np.where(real, thresholds.at, -INT32_REACH).max(axis=1, initial=-INT32_REACH) + reach)
+    return Bounded(thresholds.within(first - reach, last + reach), channel, (first, last))
