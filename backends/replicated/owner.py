@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import Device, cpu_device
+from mpc_bridge.kernels.device import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Value
 
@@ -23,19 +24,14 @@ RING_DOMAIN, BITS_DOMAIN = 0, 1
 IntArray = npt.NDArray[np.int64]
 
 
-def packed_size(elements: int, width: int) -> int:
-    """Bytes of ``elements`` packed elements of ``width`` bits."""
-    return -(-elements * width // 8)
-
-
 def output_width(value: Value) -> int:
     """Bits per element of an output message."""
-    return max(1, value.high.bit_length()) if value.high > 255 or value.kind == "index" else 8
+    return value.high.bit_length() if value.high > 255 else 8
 
 
 def explicit_size(value: Value) -> int:
     """Bytes of component 2 of a value in the forms it needs."""
-    return (packed_size(value.size, value.ring) if value.ring else 0) + (value.size if value.bits else 0)
+    return (packed_bytes(value.size, value.ring) if value.ring else 0) + (value.size if value.bits else 0)
 
 
 class Rep3Owner:
@@ -56,16 +52,14 @@ class Rep3Owner:
             missing = flat.view(np.uint64).copy()
             pad = device.empty(size, np.uint64)
             for seed in seeds:
-                device.prf_fill(seed, RING_DOMAIN, 0, pad)
+                device.prf_fill(seed, RING_DOMAIN, pad)
                 device.ring_sub(missing, pad, missing)
-            packed = device.empty(packed_size(size, value.ring), np.uint8)
-            device.pack_bits(missing, value.ring, packed)
-            parts.append(packed.tobytes())
+            parts.append(device.pack_bits(missing, value.ring).tobytes())
         if value.bits:
             hidden = flat.astype(np.uint8)
             mask = device.empty(size, np.uint8)
             for seed in seeds:
-                device.prf_fill(seed, BITS_DOMAIN, 0, mask)
+                device.prf_fill(seed, BITS_DOMAIN, mask)
                 hidden ^= mask
             parts.append(hidden.tobytes())
         explicit = b"".join(parts)
@@ -77,7 +71,7 @@ class Rep3Owner:
 
     def output_size(self, value: Value, party: int) -> int:
         """Bytes of the message that ``party`` sends for an output."""
-        return packed_size(value.size, output_width(value))
+        return packed_bytes(value.size, output_width(value))
 
     def reconstruct(self, value: Value, messages: Sequence[bytes]) -> IntArray:
         """XOR of the three parties' own components.
@@ -88,13 +82,13 @@ class Rep3Owner:
         width = output_width(value)
         total = np.zeros(value.size, np.uint64)
         for party, message in enumerate(messages):
-            if len(message) != packed_size(value.size, width):
+            if len(message) != packed_bytes(value.size, width):
                 raise MalformedFrame(
-                    f"party {party} sent {len(message)} bytes for an output of {packed_size(value.size, width)}",
+                    f"party {party} sent {len(message)} bytes for an output of {packed_bytes(value.size, width)}",
                     where=f"output {value.name}",
                     hint="run the same version of mpc-bridge at every party",
                 )
             component = self._device.empty(value.size, np.uint64)
-            self._device.unpack_bits(np.frombuffer(message, np.uint8), width, component)
+            self._device.unpack_bits(np.frombuffer(message, np.uint8), value.size, width, component)
             total ^= component
         return total.astype(np.int64).reshape(value.shape)

@@ -16,13 +16,14 @@ from math import lcm
 import numpy as np
 
 from mpc_bridge.backends.replicated.compile import NEXT, OWN, TO_NEXT, TO_PREVIOUS, compile_roles
-from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size, packed_size
+from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
+from mpc_bridge.kernels.device import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Linear, Requantize, Value
 from mpc_bridge.runtime.session import Session
@@ -107,6 +108,9 @@ class Rep3:
             self._programs[key] = compile_roles(circuit, (role,))[role]
         return self._programs[key]
 
+    def _ones(self, size: int) -> DeviceBuffer:
+        return self.device.from_host(np.ones(size, np.uint64))
+
     def _key(self, slot: int) -> bytes:
         return self._keys[slot * KEY_BYTES : (slot + 1) * KEY_BYTES]
 
@@ -129,16 +133,16 @@ class Rep3:
             2: [None, message[explicit:]],
         }[self.party]
         body = np.frombuffer(message, np.uint8)[KEY_BYTES:] if self.party == 1 else np.frombuffer(message, np.uint8)
-        ring_bytes = packed_size(value.size, value.ring) if value.ring else 0
+        ring_bytes = packed_bytes(value.size, value.ring) if value.ring else 0
         ring = bits = None
         if value.ring:
             components = []
             for seed in parts:
                 component = self.device.empty(value.size, np.uint64)
                 if seed is None:
-                    self.device.unpack_bits(self.device.from_host(body[:ring_bytes]), value.ring, component)
+                    self.device.unpack_bits(self.device.from_host(body[:ring_bytes]), value.size, value.ring, component)
                 else:
-                    self.device.prf_fill(seed, RING_DOMAIN, 0, component)
+                    self.device.prf_fill(seed, RING_DOMAIN, component)
                 components.append(component)
             ring = RingShare(tuple(components), value.size, value.ring)
         if value.bits:
@@ -148,7 +152,7 @@ class Rep3:
                     component = self.device.from_host(body[ring_bytes : ring_bytes + value.size])
                 else:
                     component = self.device.empty(value.size, np.uint8)
-                    self.device.prf_fill(seed, BITS_DOMAIN, 0, component)
+                    self.device.prf_fill(seed, BITS_DOMAIN, component)
                 components.append(component)
             bits = BitShare(tuple(components), value.size)
         return ring, bits
@@ -158,7 +162,7 @@ class Rep3:
         own = components[OWN]
         if own.dtype == np.uint8:
             return bytes(self.device.to_host(own))
-        packed = self.device.empty(packed_size(len(own), width), np.uint8)
+        packed = self.device.empty(packed_bytes(len(own), width), np.uint8)
         self.device.pack_bits(own, width, packed)
         return bytes(self.device.to_host(packed))
 
@@ -181,18 +185,18 @@ class Rep3:
         # x - zero: a public constant on component 0
         zeros = [step.zero if slot == self.constant else 0 for slot in (OWN, NEXT)]
         if packed.filters is not None:
-            device.depthwise2d(g, list(x.components), zeros, list(packed.filters), z)
+            device.depthwise2d(g, x.components, zeros, packed.filters, z)
         else:
-            device.conv2d(g, list(x.components), zeros, packed.dense, z)
+            device.conv2d(g, x.components, zeros, packed.dense, z)
         if packed.bias is not None:
-            device.ring_channel_affine(z, device.ones(g.out_channels), packed.bias, z)
+            device.ring_channel_affine(z, self._ones(g.out_channels), packed.bias, z)
         device.ring_add_zero_share(self._key(OWN), self._key(NEXT), self._session.domain(), z)
-        outgoing = self._scratch.take("outgoing 0", packed_size(size, step.ring))
-        incoming = self._scratch.take("incoming 0", packed_size(size, step.ring))
+        outgoing = self._scratch.take("outgoing 0", packed_bytes(size, step.ring))
+        incoming = self._scratch.take("incoming 0", packed_bytes(size, step.ring))
         device.pack_bits(z, step.ring, outgoing)
         self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]})
         following = device.empty(size, np.uint64)
-        device.unpack_bits(incoming, step.ring, following)
+        device.unpack_bits(incoming, size, step.ring, following)
         return RingShare((z, following), size, step.ring)
 
     # Circuits -------------------------------------------------------------------------------------------------------
@@ -218,7 +222,7 @@ class Rep3:
                 self.device.ring_channel_affine(following if role == 1 else own, multiplier, None, operand)
             lane.fill(0, operand, shape.bits)
             if role != 0 and minus_delta is not None and shape.tie is not None:
-                self.device.ring_channel_affine(operand, self.device.ones(len(minus_delta)), minus_delta, operand)
+                self.device.ring_channel_affine(operand, self._ones(len(minus_delta)), minus_delta, operand)
                 lane.fill(shape.bits, operand, shape.tie_planes, shape.tie[0])
         right = shape.bits + shape.tie_planes
         return self._two_sided(parts, lanes, x.size, right, shape.ring, bool(circuit.shared_outputs))
@@ -311,13 +315,13 @@ class Rep3:
                 role = part.role(self.party)
                 span = slice(part.start, part.end)
                 if role == 0:
-                    device.prf_fill(self._key(NEXT), c1, 0, following[span])
+                    device.prf_fill(self._key(NEXT), c1, following[span])
                 elif role == 1:
-                    device.prf_fill(self._key(OWN), c1, 0, own[span])
-                    device.prf_fill(self._key(NEXT), rho, 0, following[span])
+                    device.prf_fill(self._key(OWN), c1, own[span])
+                    device.prf_fill(self._key(NEXT), rho, following[span])
                     lane.fill(right, following[span], ring)
                 else:
-                    device.prf_fill(self._key(OWN), rho, 0, own[span])
+                    device.prf_fill(self._key(OWN), rho, own[span])
                     lane.fill(right, own[span], ring)
         self._run(lanes)
         if ring:
@@ -338,16 +342,16 @@ class Rep3:
             if role == 0:
                 lane.drain(0, ring, own[span])
                 device.ring_sub(own[span], following[span], own[span])
-                outgoing = self._scratch.take("first component out", packed_size(part.size, ring))
+                outgoing = self._scratch.take("first component out", packed_bytes(part.size, ring))
                 device.pack_bits(own[span], ring, outgoing)
                 sends.append(outgoing)
             elif role == 2:
-                incoming = self._scratch.take("first component in", packed_size(part.size, ring))
+                incoming = self._scratch.take("first component in", packed_bytes(part.size, ring))
                 receives.append(incoming)
                 arrivals.append((incoming, following[span]))
         self._session.exchange({self._previous: sends}, {self._next: receives})
         for incoming, target in arrivals:
-            device.unpack_bits(incoming, ring, target)
+            device.unpack_bits(incoming, len(target), ring, target)
 
     def _shared_outputs(self, parts: Sequence[Third], lanes: Sequence[PlaneLane], size: int, ring: int) -> BitShare:
         own, following = self.device.empty(size, np.uint8), self.device.empty(size, np.uint8)

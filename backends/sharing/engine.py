@@ -138,7 +138,7 @@ class SharingEngine:
 
     def output(self, step: Output, x: SharedTensor) -> bytes:
         if x.index is not None:
-            return self._protocol.reveal(x.index.components, x.index.width)
+            return self._protocol.reveal(x.index.components, max(WIDTH, x.index.width))
         return self._protocol.reveal(self._bits(x).components, WIDTH)
 
     # Helpers --------------------------------------------------------------------------------------------------------

@@ -68,32 +68,32 @@ class PlaneLane:
         self.bytes = -(-lanes // 8)
         stride = -(-self.bytes // _ALIGNMENT) * _ALIGNMENT
         self.stride = stride + _ALIGNMENT if stride % _PAGE == 0 else stride
-        self._planes = scratch.take(f"planes {slot}", program.registers * self.stride)
+        self._planes = scratch.take(f"planes {slot}", program.registers * self.stride).reshape(-1, self.stride)
         self.incoming = scratch.take(f"incoming {slot}", 0)
 
     def fill(self, register: int, source: DeviceBuffer, count: int, low: int = 0) -> None:
         """Bits ``low..low+count-1`` of ``lanes`` elements into ``count`` registers."""
-        rows = self._planes[register * self.stride : (register + count) * self.stride]
+        rows = self._planes[register : register + count]
         if source.dtype == np.uint8:
-            self._device.bytes_slice(source, low, count, rows, self.stride)
+            self._device.bytes_slice(source, low, count, rows)
         else:
-            self._device.bits_slice(source, low, count, rows, self.stride)
+            self._device.bits_slice(source, low, count, rows)
 
     def drain(self, output: int, count: int, target: DeviceBuffer) -> None:
         """``count`` outputs, from number ``output`` on, into ``lanes`` elements."""
         first = self.program.outputs + output
-        rows = self._planes[first * self.stride : (first + count) * self.stride]
+        rows = self._planes[first : first + count]
         if target.dtype == np.uint8:
-            self._device.bytes_unslice(rows, self.stride, count, target)
+            self._device.bytes_unslice(rows, self.lanes, target)
         else:
-            self._device.bits_unslice(rows, self.stride, count, target)
+            self._device.bits_unslice(rows, self.lanes, target)
 
     def run(self, stage: int) -> list[DeviceBuffer]:
         """Runs one stage on :attr:`incoming`; one outgoing buffer per link."""
         part = self.program.stages[stage]
         outgoing = self._scratch.take(f"outgoing {self._slot}", sum(part.sends) * self.bytes)
         self._device.planes_run(
-            self._planes, self.stride, self.bytes, part.code, self._keys, self._domain, self.incoming, outgoing
+            self._planes, self.bytes, part.code, self._keys, self._domain, self.incoming, outgoing
         )
         return self._split(outgoing, part.sends)
 

@@ -1,0 +1,278 @@
+"""The conformance suite: what any backend must compute, primitive by primitive, ring by ring.
+
+A plugin author runs it on their own backend::
+
+    for case in conformance.cases():
+        outputs = conformance.run(backend, case, devices)
+        conformance.check(case, outputs)
+
+Every case is a small Program with inputs; the expected outputs come from executing it in the clear (the plaintext backend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mpc_bridge.lowering.program import (
+    Affine,
+    Geometry,
+    Input,
+    Linear,
+    Lookup,
+    Maximum,
+    Move,
+    Output,
+    Owner,
+    Program,
+    Requantize,
+    Step,
+    Tail,
+    TieRule,
+    Value,
+)
+from mpc_bridge.runtime.executor import run_online, run_setup
+from mpc_bridge.runtime.session import Session
+from mpc_bridge.testing.parties import run_parties
+
+if TYPE_CHECKING:
+    from mpc_bridge.backends.base import Backend
+    from mpc_bridge.kernels import Device
+
+IntArray = npt.NDArray[np.int64]
+#: Ring widths every primitive is tried in: bytes and odd ones, the greatest, and a small one.
+RINGS = (24, 33, 48, 64)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Program, and the stored integers of its inputs by value index."""
+
+    name: str
+    program: Program
+    inputs: dict[int, IntArray]
+
+
+@dataclass
+class _Builder:
+    """Collects values and steps of one case."""
+
+    rng: np.random.Generator
+    values: list[Value] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    inputs: dict[int, IntArray] = field(default_factory=dict)
+
+    def value(self, value: Value) -> int:
+        self.values.append(value)
+        return len(self.values) - 1
+
+    def input(self, shape: tuple[int, ...], ring: int = 0, bits: bool = False, data: IntArray | None = None) -> int:
+        index = self.value(Value(f"x{len(self.values)}", shape, "activation", 0, 255, ring, bits))
+        return self._feed(index, "data", self.rng.integers(0, 256, shape) if data is None else data)
+
+    def weight(self, shape: tuple[int, ...], ring: int, low: int, high: int) -> int:
+        index = self.value(Value(f"w{len(self.values)}", shape, "weight", 0, 0, ring))
+        return self._feed(index, "model", self.rng.integers(low, high + 1, shape))
+
+    def _feed(self, index: int, owner: Owner, data: IntArray) -> int:
+        self.steps.append(Input(-1, "input", (), index, owner, index))
+        self.inputs[index] = data.astype(np.int64).reshape(self.values[index].shape)
+        return index
+
+    def accumulator(self, shape: tuple[int, ...], ring: int) -> int:
+        return self.value(Value(f"acc{len(self.values)}", shape, "accumulator", 0, 0, ring))
+
+    def activation(self, shape: tuple[int, ...], ring: int = 0, bits: bool = True, high: int = 255) -> int:
+        return self.value(Value(f"y{len(self.values)}", shape, "activation", 0, high, ring, bits))
+
+    def add(self, step: Step) -> int:
+        self.steps.append(step)
+        return step.output
+
+    def finish(self, name: str, *outputs: int) -> Case:
+        for position, value in enumerate(outputs):
+            self.steps.append(Output(-1, "output", (value,), position))
+        tails = tuple(Tail(-1, ()) for _ in outputs)
+        return Case(name, Program(name, tuple(self.values), tuple(self.steps), tails, {}, 0), self.inputs)
+
+
+def _requantize_all(b: _Builder, acc: int, ring: int, shift: int, **options: object) -> int:
+    out = b.activation(b.values[acc].shape)
+    return b.add(Requantize(0, "requantize", (acc,), out, (1,), (0,), shift, ring, **options))  # type: ignore[arg-type]
+
+
+def _move_cases() -> list[Case]:
+    cases = []
+    for shape in ((1,), (7,), (8,), (9,), (3, 65), (2, 5, 4, 3)):
+        b = _Builder(np.random.default_rng(len(cases)))
+        x = b.input(shape, bits=True)
+        cases.append(b.finish(f"input-output-{'x'.join(map(str, shape))}", x))
+    for ring in (0, 33):
+        b = _Builder(np.random.default_rng(40 + ring))
+        x, y = b.input((1, 3, 2, 5), ring, True), b.input((1, 3, 2, 4), ring, True)
+        flat = b.add(Move(0, "m", (x,), b.activation((30,), ring), "reshape"))
+        joined = b.add(Move(0, "m", (x, y), b.activation((1, 3, 2, 9), ring), "concatenate", axis=3))
+        paddings = ((0, 0), (1, 2), (0, 1), (0, 0))
+        padded = b.add(Move(0, "m", (joined,), b.activation((1, 6, 3, 9), ring), "pad", paddings, fill=137))
+        outputs = [flat, joined, padded]
+        if ring:
+            total = b.add(Affine(0, "sum", (padded, padded), b.accumulator((1, 6, 3, 9), ring), (1, 2), 5, ring=ring))
+            outputs.append(_requantize_all(b, total, ring, 2))
+        cases.append(b.finish(f"moves-ring{ring}", *outputs))
+    return cases
+
+
+def _linear_cases() -> list[Case]:
+    geometries = {
+        "dense": (Geometry(1, 1, 1, 37, 1, 1, 11), False),
+        "pointwise": (Geometry(1, 5, 4, 16, 5, 4, 24), False),
+        "conv3x3": (Geometry(1, 9, 7, 3, 5, 4, 8, (3, 3), (2, 2), (1, 1), 1, 1), False),
+        "dilated": (Geometry(2, 8, 8, 2, 8, 8, 5, (3, 2), (1, 1), (2, 3), 2, 1), False),
+        "depthwise": (Geometry(1, 7, 6, 10, 7, 6, 10, (3, 3), (1, 1), (1, 1), 1, 1), True),
+        "multiplier": (Geometry(1, 6, 6, 3, 3, 3, 6, (3, 3), (2, 2), (1, 1), 0, 0), True),
+    }
+    cases = []
+    for ring in RINGS:
+        for name, (g, depthwise) in geometries.items():
+            b = _Builder(np.random.default_rng(ring + len(cases)))
+            x = b.input((g.batch, g.in_height, g.in_width, g.in_channels), ring)
+            shape = (*g.kernel, g.out_channels) if depthwise else (g.out_channels, *g.kernel, g.in_channels)
+            w = b.weight(shape, ring, -128, 127)
+            bias = b.weight((g.out_channels,), ring, -(2**15), 2**15)
+            out = (g.batch, g.out_height, g.out_width, g.out_channels)
+            operands = (x, w, bias) if len(cases) % 2 else (x, w)
+            acc = b.add(Linear(0, name, operands, b.accumulator(out, ring), g, depthwise, 77, ring))
+            cases.append(b.finish(f"{name}-ring{ring}", _requantize_all(b, acc, ring, 10)))
+    return cases
+
+
+def _affine_cases() -> list[Case]:
+    cases = []
+    for ring in RINGS:
+        b = _Builder(np.random.default_rng(ring))
+        x, y, z = b.input((1, 6, 5, 3), ring), b.input((1, 6, 5, 3), ring), b.input((5, 1), ring)
+        total = b.accumulator((1, 6, 5, 3), ring)
+        b.add(Affine(0, "add", (x, y, z), total, (300, -200, 7), -999, ring=ring))
+        window = Geometry(1, 6, 5, 3, 3, 3, 3, (2, 2), (2, 2), (1, 1), 0, 0)
+        pooled = b.add(Affine(0, "pool", (x,), b.accumulator((1, 3, 3, 3), ring), (3,), 11, window, ring=ring))
+        mean = b.add(Affine(0, "mean", (x,), b.accumulator((1, 3), ring), (-1,), 4000, axes=(1, 2), ring=ring))
+        first = b.add(Affine(0, "mean", (x,), b.accumulator((6, 5, 3), ring), (1,), 0, axes=(0,), ring=ring))
+        outputs = [_requantize_all(b, value, ring, shift) for value, shift in ((total, 8), (pooled, 3), (mean, 5), (first, 1))]
+        cases.append(b.finish(f"affine-ring{ring}", *outputs))
+    return cases
+
+
+def _requantize_cases() -> list[Case]:
+    cases = []
+    for ring in RINGS:
+        for size, channels in (((1, 1, 1, 1), 1), ((1, 1, 1, 10), 10), ((1, 9, 7, 8), 8), ((2, 11, 5, 3), 3), ((1, 13, 40), 1)):
+            for tie in (False, True):
+                b = _Builder(np.random.default_rng(ring * 7 + len(cases)))
+                x = b.input(size, ring)
+                shift, bits = ring - 12, ring - len(cases) % 2
+                acc = b.add(Affine(0, "spread", (x,), b.accumulator(size, ring), (1,), -128, ring=ring))
+                multiplier = tuple(int(v) for v in b.rng.integers(2 ** (shift - 2), 2**shift, channels))
+                constant = tuple(int(v) << max(0, shift - 3) for v in b.rng.integers(0, 1600, channels))
+                unit = max(0, shift - 4)
+                rule = TieRule(unit, 120, tuple(int(v) << unit for v in b.rng.integers(0, 16, channels))) if tie else None
+                low, high = ((0, 255), (3, 200), (0, 127))[len(cases) % 3]
+                form = b.activation(size, ring if len(cases) % 2 else 0, True, high)
+                out = b.add(Requantize(0, "requantize", (acc,), form, multiplier, constant, shift, bits, low, high, rule))
+                outputs = [out]
+                if b.values[out].ring:  # the ring form has to agree with the bits
+                    again = b.add(Affine(0, "twice", (out,), b.accumulator(size, ring), (2,), 1, ring=ring))
+                    outputs.append(_requantize_all(b, again, ring, 1))
+                cases.append(b.finish(f"requantize-ring{ring}-{'x'.join(map(str, size))}{'-tie' * tie}", *outputs))
+    return cases
+
+
+def _maximum_cases() -> list[Case]:
+    cases = []
+    windows = {
+        "pool2x2": Geometry(1, 8, 6, 5, 4, 3, 5, (2, 2), (2, 2)),
+        "pool3x3": Geometry(2, 7, 7, 2, 4, 4, 2, (3, 3), (2, 2), (1, 1), 1, 1),
+    }
+    for ring in (0, 33, 64):
+        for name, g in windows.items():
+            b = _Builder(np.random.default_rng(ring))
+            x = b.input((g.batch, g.in_height, g.in_width, g.in_channels), 0, True)
+            out_shape = (g.batch, g.out_height, g.out_width, g.out_channels)
+            low, high = (0, 255) if ring else (20, 180)
+            out = b.add(Maximum(0, name, (x,), b.activation(out_shape, ring), g, False, low, high))
+            outputs = [out]
+            if ring:
+                total = b.add(Affine(0, "sum", (out,), b.accumulator(out_shape, ring), (1,), 0, ring=ring))
+                outputs.append(_requantize_all(b, total, ring, 1))
+            cases.append(b.finish(f"{name}-ring{ring}", *outputs))
+    for rows, classes in ((1, 1), (1, 2), (1, 10), (3, 37), (1, 1001)):
+        b = _Builder(np.random.default_rng(classes))
+        data = b.rng.integers(0, 256 if classes < 100 else 3, (rows, classes))
+        x = b.input((rows, classes), 0, True, data)
+        out = b.activation((rows,), 0, True, classes - 1)
+        cases.append(b.finish(f"argmax-{rows}x{classes}", b.add(Maximum(0, "argmax", (x,), out, None, True))))
+    return cases
+
+
+def _lookup_cases() -> list[Case]:
+    cases = []
+    for ring in (0, 48):
+        b = _Builder(np.random.default_rng(ring))
+        x = b.input((1, 256), 0, True, np.arange(256))
+        table = tuple(int(v) for v in b.rng.integers(0, 256, 256))
+        out = b.add(Lookup(0, "table", (x,), b.activation((1, 256), ring), table))
+        outputs = [out]
+        if ring:
+            total = b.add(Affine(0, "sum", (out,), b.accumulator((1, 256), ring), (1,), 0, ring=ring))
+            outputs.append(_requantize_all(b, total, ring, 1))
+        cases.append(b.finish(f"lookup-ring{ring}", *outputs))
+    return cases
+
+
+def cases() -> list[Case]:
+    """All cases, the same in every run."""
+    return [
+        *_move_cases(),
+        *_linear_cases(),
+        *_affine_cases(),
+        *_requantize_cases(),
+        *_maximum_cases(),
+        *_lookup_cases(),
+    ]
+
+
+def run(backend: Backend, case: Case, devices: Sequence[Device], timeout: float = 30.0) -> list[IntArray]:
+    """The case's outputs as the receiver reconstructs them; one thread and one device per party, on real sockets."""
+    owner, program = backend.owner(), case.program
+    messages = {value: owner.share(program.values[value], tensor) for value, tensor in case.inputs.items()}
+    for value, shares in messages.items():
+        for party, message in enumerate(shares):
+            assert len(message) == owner.share_size(program.values[value], party), "share_size is wrong"
+
+    def party_main(session: Session) -> dict[int, bytes]:
+        outputs: dict[int, bytes] = {}
+        engine = backend.engine(session, program)
+
+        def read(_: int, step: Input) -> bytes:
+            return bytes(messages[step.output][session.party])
+
+        def write(_: int, step: Output, message: bytes) -> None:
+            outputs[step.output] = message
+
+        prepared = run_setup(engine, program, read, session.meter)
+        run_online(engine, program, prepared, read, write, session.meter)
+        return outputs
+
+    results = run_parties(devices, party_main, timeout=timeout)
+    revealed = []
+    for step in program.steps:
+        if isinstance(step, Output):
+            value = program.values[step.inputs[0]]
+            parts = [result[step.output] for result in results]
+            for party, part in enumerate(parts):
+                assert len(part) == owner.output_size(value, party), "output_size is wrong"
+            revealed.append(owner.reconstruct(value, parts))
+    return revealed
