@@ -47,7 +47,8 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
         tap: relay in front of every party (tests).
 
     Raises:
-        UsageError, InputError: an argument. UnsupportedModelError, UnsupportedCombinationError: before any party starts.
+        UsageError, InputError: an argument.
+        UnsupportedModelError, UnsupportedCombinationError: before any party starts.
         PeerError, ProtocolAbort: the run failed; nothing was revealed and no process is left.
     """
     if reveal not in ("output", "argmax"):
@@ -72,7 +73,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
 
 
 def sample_axis(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> tuple[Array, ...]:
-    """Inputs with the sample axis first: one array of shape ``(S,) + input shape`` per model input. Raises InputError."""
+    """Per model input an array of shape ``(S,) + input shape``. Raises InputError."""
     tensors = [circuit.tensors[index] for index in circuit.inputs]
     one = isinstance(inputs, np.ndarray) or len(tensors) == 1 and not isinstance(inputs, (list, tuple))
     given = [np.asarray(inputs)] if one else [np.asarray(array) for array in cast(Sequence[npt.ArrayLike], inputs)]

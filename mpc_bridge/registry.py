@@ -10,12 +10,12 @@ from typing import Any
 
 from mpc_bridge.backends import base as backend_contract
 from mpc_bridge.backends.base import Backend
-from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit import serialize
+from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.errors import ModelFormatError, UnsupportedCombinationError, UsageError
 from mpc_bridge.importers import base as importer_contract
 from mpc_bridge.importers.base import Importer, read_model_file
-from mpc_bridge.lowering.program import Program
+from mpc_bridge.lowering.program import Output, Program, Step
 from mpc_bridge.security import Adversary, Majority, ThreatModel
 
 IMPORTERS = "mpc_bridge.importers"
@@ -71,7 +71,7 @@ def load_model(path: str | Path, profile: str | None = None) -> Circuit:
 
     Args:
         path: ``.circuit`` or any installed importer's format.
-        profile: which reference runtime; None for the format's default. A ``.circuit`` keeps the one it was imported with.
+        profile: which reference runtime; None for the format's default. A ``.circuit`` keeps the one it came with.
 
     Raises:
         InputError: it cannot be read. ModelFormatError: it is nothing that an installed importer reads.
@@ -119,8 +119,8 @@ def choose_backend(adversary: Adversary | None = None, majority: Majority = "hon
     """The backend for a threat model, or the named one if it gives the asked guarantee.
 
     Args:
-        adversary: None: ``"malicious"`` if an installed backend serves it with this majority and number of parties, else
-            ``"semi-honest"``; with ``name``, the strongest that backend has (for one without any guarantee: that).
+        adversary: None: ``"malicious"`` if an installed backend serves it with this majority and number of parties,
+            else ``"semi-honest"``; with ``name``, the strongest that backend has (for one without any guarantee: that).
         majority: a backend for a dishonest majority serves an honest one too, if it is named.
         parties: None for the backend's own number.
         device: ``"auto"`` or a backend's device.
@@ -143,7 +143,8 @@ def choose_backend(adversary: Adversary | None = None, majority: Majority = "hon
                         return _choice(key, backend, model, parties, device)
     asked = ", ".join([*([adversary] if adversary else []), f"{majority} majority",
                        *([f"{parties} parties"] if parties else []), *([device] if device != "auto" else [])])
-    raise UnsupportedCombinationError(f"no installed backend serves: {asked}", where="--security, --majority, --parties",
+    raise UnsupportedCombinationError(f"no installed backend serves: {asked}",
+                                      where="--security, --majority, --parties, --device",
                                       hint=f"available: {_available(installed)}")
 
 
@@ -202,8 +203,8 @@ def _choice(name: str, backend: Backend, model: ThreatModel, parties: int | None
 
 
 def _guarantees(model: ThreatModel) -> bool:
-    """False for a backend in the clear: no corruption survived, for a definite number of parties."""
-    return model.corruptions > 0 or model.parties == 0
+    """False for a backend in the clear."""
+    return model.guarantee != "none"
 
 
 def _in_words(model: ThreatModel, backend: Backend) -> str:
@@ -238,8 +239,8 @@ def check_supported(choice: Choice, program: Program, installed: Plugins | None 
                                       where=lines, hint=f"backends that can: {', '.join(others) or 'none installed'}")
 
 
-def _tensor(step: Any, program: Program) -> str:
-    index = step.inputs[0] if step.primitive == "output" else step.output
+def _tensor(step: Step, program: Program) -> str:
+    index = step.inputs[0] if isinstance(step, Output) else step.output
     return program.values[index].name
 
 

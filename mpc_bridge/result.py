@@ -121,7 +121,7 @@ class Result:
 
 
 def _merge(costs: Sequence[Cost]) -> PhaseCost:
-    return PhaseCost(max((cost.seconds for cost in costs), default=0.0), max((cost.rounds for cost in costs), default=0),
+    return PhaseCost(max(cost.seconds for cost in costs), max(cost.rounds for cost in costs),
                      tuple(cost.bytes_sent for cost in costs), tuple(cost.messages for cost in costs))
 
 
@@ -140,7 +140,8 @@ def _layers(reports: Sequence[PartyReport], program: Program, circuit: Circuit) 
             continue
         kinds = "+".join(dict.fromkeys(circuit.ops[op].kind for op in ops.get(name, []))) or ends.get(name, "")
         activations = sum(program.activations.get(op, 0) for op in ops.get(name, []))
-        layers.append(LayerCost(name, kinds, activations, _merge([report.layers.get(name, nothing) for report in reports])))
+        cost = _merge([report.layers.get(name, nothing) for report in reports])
+        layers.append(LayerCost(name, kinds, activations, cost))
     return tuple(layers)
 
 

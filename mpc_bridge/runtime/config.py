@@ -26,7 +26,7 @@ class PartyConfig:
         token: the session's 32 bytes, hexadecimal.
         timeout: seconds without a byte from whoever is due.
         backend: ``module:name``.
-        device: as in ``Device``.
+        device: one of the backend's.
         parent: process id of the launcher; the party ends when its parent is another one.
     """
 

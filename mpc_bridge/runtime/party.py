@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from mpc_bridge import __version__
 from mpc_bridge.circuit.serialize import from_json
 from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, UnsupportedCombinationError
-from mpc_bridge.kernels import Device
+from mpc_bridge.kernels import cpu_device
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Input, Output, Program
 from mpc_bridge.runtime import handshake
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _PROGRESS_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1
+_DEVICES = {"cpu": cpu_device}
 
 
 def join(config: PartyConfig, meter: CostMeter) -> dict[int, Channel]:
@@ -175,12 +176,12 @@ def run(config: PartyConfig) -> int:
     try:
         with meter.phase("setup"):
             backend = load_backend(config.backend)
-            if config.device not in backend.devices:
+            if config.device not in backend.devices or config.device not in _DEVICES:
                 raise UnsupportedCombinationError(f"backend {backend.name} does not run on {config.device}",
                                                   where="--device", hint=f"use one of: {', '.join(backend.devices)}")
             channels = join(config, meter)
             control = channels.pop(CLIENT)
-            session = Session(config.party, len(config.addresses), Device(config.device), channels, control=control,
+            session = Session(config.party, len(config.addresses), _DEVICES[config.device](), channels, control=control,
                               meter=meter, timeout=config.timeout)
         Party(session, control, backend, config.timeout).serve()
         return 0

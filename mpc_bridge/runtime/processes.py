@@ -47,7 +47,7 @@ class PartyProcesses:
     Args:
         backend: ``module:class``.
         parties: how many.
-        device: as in ``Device``.
+        device: one of the backend's.
         transport: Unix sockets in a private directory, or loopback TCP.
         timeout: seconds without a byte from whoever is due.
         tap: relay in front of every party, or None.
