@@ -6,7 +6,7 @@ from mpc_bridge.circuit.graph import Circuit, Op, Quantization, Tensor
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.importers.tflite.operators import CONVERSIONS
 from mpc_bridge.importers.tflite.parse import FileModel, FileTensor
-from mpc_bridge.importers.tflite.site import Node, Site, UnsupportedOperatorError
+from mpc_bridge.importers.tflite.site import ACTIVATION_DTYPES, Node, Site, UnsupportedOperatorError
 
 
 def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
@@ -21,6 +21,11 @@ def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
     for operator, node in zip(model.operators, nodes, strict=True):
         used.update(index for index in node.inputs if index >= 0)
         used.update(operator.outputs)
+    computed = {*model.inputs, *model.outputs, *(index for operator in model.operators for index in operator.outputs)}
+    for index in sorted(computed):
+        if model.is_constant(index):
+            raise model.reader.error(
+                f"tensor {index} '{model.tensors[index].name}' is an input or a result, and has data in the file")
     kept = sorted(used)
     number = {index: position for position, index in enumerate(kept)} | {-1: -1}
     constants = {number[index]: model.constant(index) for index in kept if model.is_constant(index)}
@@ -53,6 +58,10 @@ def _nodes(model: FileModel, profile: str) -> list[Node]:
 
     for oddity in model.oddities:
         refuse("the file", oddity, "")
+    for index in (*model.inputs, *model.outputs):
+        tensor = model.tensors[index]
+        if tensor.dtype not in (*ACTIVATION_DTYPES, "float32"):
+            refuse("the model's inputs and outputs", f"{tensor.dtype} tensors", f"tensor {index} '{tensor.name}'")
     for operator in model.operators:
         site = Site(model, operator, profile)
         operands = [model.tensors[index] for index in (*operator.inputs, *operator.outputs) if index >= 0]
@@ -82,7 +91,7 @@ def _entry(kind: str, reason: str, count: int, place: str) -> str:
 
 def _tensor(tensor: FileTensor) -> Tensor:
     quantization = None
-    if tensor.dtype in ("int8", "uint8"):
+    if tensor.dtype in ACTIVATION_DTYPES and tensor.scale:
         axis = tensor.axis if len(tensor.scale) > 1 else None
         quantization = Quantization(tensor.scale, tensor.zero_point, axis)
     # biases carry the product of two scales that are already here, and real files put nonsense into their axis

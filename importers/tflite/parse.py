@@ -163,7 +163,8 @@ def _tensor(table: Table, index: int, buffers: int, external: frozenset[int]) ->
     shape = table.integers(schema.Tensor.Shape, "i", MAX_RANK)
     if any(extent < 0 for extent in shape):
         raise error(f"tensor {index} '{name}' has the shape {shape}")
-    if math.prod(shape) > MAX_ELEMENTS:
+    # an extent of 0 does not excuse the others: numpy refuses shapes whose other extents overflow
+    if math.prod(max(extent, 1) for extent in shape) > MAX_ELEMENTS:
         raise error(f"tensor {index} '{name}' has the shape {shape}, more than {MAX_ELEMENTS} elements")
     number = table.integer(schema.Tensor.Type, "b")
     dtype = schema.TENSOR_TYPES[number] if 0 <= number < len(schema.TENSOR_TYPES) else f"type number {number}"

@@ -31,8 +31,10 @@ FORMAT_VERSION = 1
 #: Metadata keys of a ``.circuit`` file.
 _GRAPH_KEY = "mpc_bridge.circuit"
 
-MAX_JSON_BYTES = 64 * 2**20
-MAX_FILE_BYTES = 2**34
+#: Of a graph: a hundred times the largest in use, and what Python's parser can expand without harm.
+MAX_JSON_BYTES = 16 * 2**20
+#: Of a file with its weights.
+MAX_FILE_BYTES = 2**32
 _MAX_DEPTH = 8
 
 _DTYPES = {"I8": "int8", "U8": "uint8", "I32": "int32"}
@@ -71,7 +73,8 @@ def save(circuit: Circuit, path: str | Path) -> None:
     graph = _encode(circuit)
     if circuit.constants:
         graph["sha256"] = circuit.sha256
-    arrays = {_tensor_key(index): np.ascontiguousarray(array) for index, array in circuit.constants.items()}
+    # safetensors writes an array's memory as it lies: a transposed one would come back scrambled
+    arrays = {_tensor_key(index): np.asarray(array, order="C") for index, array in circuit.constants.items()}
     data = safetensors.numpy.save(arrays, metadata={_GRAPH_KEY: _dump(graph)})
     target = Path(path)
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}.part")
