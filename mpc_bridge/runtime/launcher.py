@@ -16,10 +16,9 @@ import numpy.typing as npt
 from mpc_bridge import __version__
 from mpc_bridge.backends.base import Backend, Owner
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.circuit.reference import evaluate_ops
 from mpc_bridge.circuit.serialize import to_json
 from mpc_bridge.errors import InputError, MpcBridgeError
-from mpc_bridge.lowering import canonicalise, lower
+from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_inputs
 from mpc_bridge.lowering.program import Input, Output, Program
 from mpc_bridge.runtime.links import PartyLinks
 from mpc_bridge.runtime.messages import REPORT_LIMIT, Job, PartyReport, digest, tag_of
@@ -167,34 +166,20 @@ class _Run:
         self.tell("setup", len(steps), len(steps))
 
     def sample(self, links: PartyLinks, sample: int, inputs: Sequence[Array]) -> list[Array]:
-        """Share one sample's inputs, and put its outputs together."""
-        by_tensor = dict(zip(self._circuit.inputs, inputs, strict=True))
-        messages = []
-        for index, step in self._inputs["data"]:
-            value = self._program.values[step.output]
-            stored = by_tensor[step.source].astype(np.int64).reshape(value.shape) - value.offset
-            messages.append((index, self._owner.share(value, stored)))
+        """Share one sample's inputs, put its outputs together, and do the receiver's own work after the reveal."""
+        stored = stored_inputs(self._circuit, self._program, inputs)
+        messages = [(index, self._owner.share(self._program.values[step.output], stored[step.source]))
+                    for index, step in self._inputs["data"]]
         self.tell("online", 0, len(self._program.steps), sample=sample)
         links.send(Kind.SAMPLE, sample, [b""] * self._parties)
         for index, shares in messages:
             links.send(Kind.INPUT, tag_of(sample, index), shares)
-        outputs = []
-        for index, result in self._outputs:
-            value = self._program.values[result.inputs[0]]
-            shares = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]
-            outputs.append(self._finish(result, self._owner.reconstruct(value, shares) + value.offset))
+        revealed: dict[int, IntArray] = {}
+        for index, step in self._outputs:
+            gathered = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]
+            revealed[step.output] = self._owner.reconstruct(self._program.values[step.inputs[0]], gathered)
         self.tell("online", len(self._program.steps), len(self._program.steps), sample=sample)
-        return outputs
-
-    def _finish(self, step: Output, revealed: IntArray) -> Array:
-        """The receiver's own work after the reveal: the model's type, and trailing functions."""
-        if self._program.reveal == "argmax":
-            return revealed
-        tail = self._program.tails[step.output]
-        tensor = self._circuit.tensors[tail.tensor]
-        plain: Array = revealed.reshape(tensor.shape).astype(tensor.dtype)
-        values = evaluate_ops(self._circuit, tail.ops, {tail.tensor: plain})
-        return values[self._circuit.outputs[step.output]] if tail.ops else plain
+        return model_outputs(self._circuit, self._program, [revealed[position] for position in sorted(revealed)])
 
     def on_progress(self, party: int, tag: int, bytes_sent: int) -> None:
         """A party's progress frame; party 0 speaks for all but for the bytes."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpc_bridge import __version__
 from mpc_bridge.circuit.serialize import from_json
-from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, UnsupportedCombinationError
+from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, PeerLost, UnsupportedCombinationError
 from mpc_bridge.kernels import cpu_device
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Input, Output, Program
@@ -95,6 +95,11 @@ class Party:
                 self._sample(engine, program, prepared, frame.tag, job.progress)
         report = PartyReport.of(self._meter, peak_memory_bytes())
         send_frame(self._control, Kind.REPORT, 0, [report.encode()], self._waiter)
+        # The launcher hangs up first: a party that ends earlier is one that failed.
+        try:
+            self._receive(set(), 0)
+        except PeerLost:
+            pass
 
     def _agree(self, program: Program, job: Job) -> None:
         own = digest(program, f"{__version__}/{self._backend.name}")
