@@ -5,46 +5,45 @@
 namespace mpcb::MPCB_TARGET {
 namespace {
 
-// A plane row is cut into cache lines of 512 elements; whole lines are written, so that planes whose stride is a power of two
-// do not evict one another while eight bytes of each are in flight.
-constexpr size_t kLine = 512;
-constexpr size_t kGroups = kLine / kLanes;
-
-// One line of up to 8 planes, as [plane][group of 64 elements].
-using Lines = uint64_t[8][kGroups];
+// A plane row is cut into cache lines of 512 elements; whole lines are moved, so that planes whose stride is a power of two do
+// not evict one another while eight bytes of each are in flight.
+constexpr size_t kLine = kLanes * kGroups;
 
 void store_lines(const Lines& lines, unsigned planes, uint8_t* row, size_t stride) {
   for (unsigned b = 0; b < planes; b++) memcpy(row + b * stride, lines[b], sizeof lines[b]);
+}
+
+// Missing planes are zero.
+void load_lines(const uint8_t* row, size_t stride, unsigned planes, Lines& lines) {
+  for (unsigned b = 0; b < 8; b++) {
+    if (b < planes) {
+      memcpy(lines[b], row + b * stride, sizeof lines[b]);
+    } else {
+      memset(lines[b], 0, sizeof lines[b]);
+    }
+  }
 }
 
 void zero_row_ends(size_t from, unsigned count, uint8_t* planes, size_t stride) {
   for (unsigned b = 0; b < count; b++) memset(planes + b * stride + from, 0, stride - from);
 }
 
+unsigned least(size_t a, size_t b) { return static_cast<unsigned>(a < b ? a : b); }
+
 void bits_slice(const uint64_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride) {
-  const unsigned byte_rows = (count + 7) / 8;
   size_t base = 0;
   for (; base < n; base += kLine) {
     ByteRow bytes[kGroups][8];
-    const size_t elements = n - base < kLine ? n - base : kLine;
-    for (size_t group = 0; group < kGroups; group++) {
-      const size_t first = group * kLanes;
-      uint64_t words[kLanes];
-      if (first + kLanes <= elements) {
-        for (size_t i = 0; i < kLanes; i++) words[i] = x[base + first + i] >> low;
-      } else {
-        for (size_t i = 0; i < kLanes; i++) words[i] = first + i < elements ? x[base + first + i] >> low : 0;
-      }
-      bytes_of_words(words, bytes[group]);
-    }
-    for (unsigned r = 0; r < byte_rows; r++) {
+    const unsigned elements = least(n - base, kLine);
+    uint64_t words[kLine];
+    for (unsigned i = 0; i < elements; i++) words[i] = x[base + i] >> low;
+    memset(words + elements, 0, 8 * (kLine - elements));
+    for (size_t group = 0; group < kGroups; group++) bytes_of_words(words + kLanes * group, bytes[group]);
+    for (unsigned b = 0; b < count; b += 8) {
       Lines lines;
-      for (size_t group = 0; group < kGroups; group++) {
-        uint64_t plane[8];
-        planes_of_bytes(bytes[group][r], plane);
-        for (unsigned b = 0; b < 8; b++) lines[b][group] = plane[b];
-      }
-      store_lines(lines, count - 8 * r < 8 ? count - 8 * r : 8, planes + 8 * r * stride + base / 8, stride);
+      for (size_t group = 0; group < kGroups; group++) planes_of_bytes(bytes[group][b / 8], lines[group]);
+      transpose_lines(lines);
+      store_lines(lines, least(count - b, 8), planes + b * stride + base / 8, stride);
     }
   }
   zero_row_ends(base / 8, count, planes, stride);
@@ -53,62 +52,53 @@ void bits_slice(const uint64_t* x, size_t n, unsigned low, unsigned count, uint8
 void bytes_slice(const uint8_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride) {
   size_t base = 0;
   for (; base < n; base += kLine) {
-    Lines lines = {};
-    const size_t elements = n - base < kLine ? n - base : kLine;
-    for (size_t group = 0; group * kLanes < elements; group++) {
-      const size_t first = group * kLanes;
-      uint64_t plane[8];
-      if (first + kLanes <= elements) {
-        planes_of_bytes(x + base + first, plane);
-      } else {
-        uint8_t rest[kLanes] = {};
-        memcpy(rest, x + base + first, elements - first);
-        planes_of_bytes(rest, plane);
-      }
-      for (unsigned b = 0; b < count; b++) lines[b][group] = plane[low + b];
+    const unsigned elements = least(n - base, kLine);
+    uint8_t rest[kLine];
+    const uint8_t* bytes = x + base;
+    if (elements < kLine) {
+      memcpy(rest, bytes, elements);
+      memset(rest + elements, 0, kLine - elements);
+      bytes = rest;
     }
-    store_lines(lines, count, planes + base / 8, stride);
+    Lines lines;
+    for (size_t group = 0; group < kGroups; group++) planes_of_bytes(bytes + kLanes * group, lines[group]);
+    transpose_lines(lines);
+    for (unsigned b = 0; b < count; b++) memcpy(planes + b * stride + base / 8, lines[low + b], sizeof lines[0]);
   }
   zero_row_ends(base / 8, count, planes, stride);
 }
 
-// Eight bytes from each of up to 8 rows; missing rows are zero.
-void load_planes(const uint8_t* row, size_t stride, unsigned count, uint64_t (&planes)[8]) {
-  for (unsigned b = 0; b < 8; b++) {
-    planes[b] = 0;
-    if (b < count) memcpy(&planes[b], row + b * stride, 8);
-  }
-}
-
 void bits_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint64_t* x) {
-  ByteRow bytes[8] = {};
-  for (size_t base = 0; base < n; base += kLanes) {
-    for (unsigned r = 0; 8 * r < count; r++) {
-      uint64_t rows[8];
-      load_planes(planes + 8 * r * stride + base / 8, stride, count - 8 * r, rows);
-      bytes_of_planes(rows, bytes[r]);
+  ByteRow bytes[kGroups][8] = {};
+  for (size_t base = 0; base < n; base += kLine) {
+    for (unsigned b = 0; b < count; b += 8) {
+      Lines lines;
+      load_lines(planes + b * stride + base / 8, stride, least(count - b, 8), lines);
+      transpose_lines(lines);
+      for (size_t group = 0; group < kGroups; group++) bytes_of_planes(lines[group], bytes[group][b / 8]);
     }
-    if (n - base >= kLanes) {
-      words_of_bytes(bytes, x + base);
-    } else {
-      uint64_t rest[kLanes];
-      words_of_bytes(bytes, rest);
-      memcpy(x + base, rest, 8 * (n - base));
+    for (size_t group = 0; group < kGroups && base + kLanes * group < n; group++) {
+      uint64_t* out = x + base + kLanes * group;
+      const size_t left = n - base - kLanes * group;
+      if (left >= kLanes) {
+        words_of_bytes(bytes[group], out);
+      } else {
+        uint64_t words[kLanes];
+        words_of_bytes(bytes[group], words);
+        memcpy(out, words, 8 * left);
+      }
     }
   }
 }
 
 void bytes_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x) {
-  for (size_t base = 0; base < n; base += kLanes) {
-    uint64_t rows[8];
-    load_planes(planes + base / 8, stride, count, rows);
-    if (n - base >= kLanes) {
-      bytes_of_planes(rows, x + base);
-    } else {
-      uint8_t rest[kLanes];
-      bytes_of_planes(rows, rest);
-      memcpy(x + base, rest, n - base);
-    }
+  for (size_t base = 0; base < n; base += kLine) {
+    Lines lines;
+    load_lines(planes + base / 8, stride, count, lines);
+    transpose_lines(lines);
+    uint8_t bytes[kLine];
+    for (size_t group = 0; group < kGroups; group++) bytes_of_planes(lines[group], bytes + kLanes * group);
+    memcpy(x + base, bytes, least(n - base, kLine));
   }
 }
 

@@ -49,6 +49,10 @@ static inline uint64_t transpose_bits_8x8(uint64_t m) {
 
 using ByteRow = uint8_t[kLanes];
 
+// Eight groups of 64 elements: as [group][plane], or transposed, one cache line of each of eight planes.
+constexpr size_t kGroups = 8;
+using Lines = uint64_t[8][kGroups];
+
 #if defined(MPCB_TARGET_avx512)
 
 // Qword j of register i becomes qword i of register j.
@@ -71,6 +75,15 @@ static inline void transpose_qwords_8x8(__m512i (&v)[8]) {
     v[j] = _mm512_shuffle_i64x2(b[j], b[j + 4], 0x88);
     v[j + 4] = _mm512_shuffle_i64x2(b[j], b[j + 4], 0xdd);
   }
+}
+
+static inline void transpose_lines(Lines& lines) {
+  __m512i v[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) v[i] = _mm512_loadu_si512(lines[i]);
+  transpose_qwords_8x8(v);
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) _mm512_storeu_si512(lines[i], v[i]);
 }
 
 // Byte 8 i + j of a register goes to place 8 j + i: its own inverse.
@@ -114,7 +127,20 @@ static inline void bytes_of_planes(const uint64_t (&planes)[8], uint8_t* bytes) 
   _mm512_storeu_si512(bytes, transpose_bits_8x8(transpose_bytes_8x8(_mm512_loadu_si512(planes))));
 }
 
-#elif defined(MPCB_TARGET_avx2)
+#else
+
+static inline void transpose_lines(Lines& lines) {
+  for (size_t i = 0; i < 8; i++)
+    for (size_t j = 0; j < i; j++) {
+      const uint64_t word = lines[i][j];
+      lines[i][j] = lines[j][i];
+      lines[j][i] = word;
+    }
+}
+
+#endif
+
+#if defined(MPCB_TARGET_avx2)
 
 static inline __m128i load_16(const void* from) { return _mm_loadu_si128(static_cast<const __m128i*>(from)); }
 static inline void store_16(void* to, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(to), v); }
@@ -173,15 +199,33 @@ static inline void planes_of_bytes(const uint8_t* bytes, uint64_t (&planes)[8]) 
   }
 }
 
-static inline void bytes_of_planes(const uint64_t (&planes)[8], uint8_t* bytes) {
-  uint64_t row[8];
-  memcpy(row, planes, sizeof row);
-  transpose_bytes_8x8(row);
-  for (int i = 0; i < 8; i++) row[i] = transpose_bits_8x8(row[i]);
-  memcpy(bytes, row, sizeof row);
+// The bit matrices of transpose_bits_8x8, four at a time.
+static inline __m256i transpose_bits_8x8(__m256i m) {
+  __m256i swap = _mm256_and_si256(_mm256_xor_si256(m, _mm256_srli_epi64(m, 7)), _mm256_set1_epi64x(0x00aa00aa00aa00aa));
+  m = _mm256_xor_si256(m, _mm256_xor_si256(swap, _mm256_slli_epi64(swap, 7)));
+  swap = _mm256_and_si256(_mm256_xor_si256(m, _mm256_srli_epi64(m, 14)), _mm256_set1_epi64x(0x0000cccc0000cccc));
+  m = _mm256_xor_si256(m, _mm256_xor_si256(swap, _mm256_slli_epi64(swap, 14)));
+  swap = _mm256_and_si256(_mm256_xor_si256(m, _mm256_srli_epi64(m, 28)), _mm256_set1_epi64x(0x00000000f0f0f0f0));
+  return _mm256_xor_si256(m, _mm256_xor_si256(swap, _mm256_slli_epi64(swap, 28)));
 }
 
-#else
+static inline void bytes_of_planes(const uint64_t (&planes)[8], uint8_t* bytes) {
+  __m128i a[4], b[4];
+  for (int i = 0; i < 4; i++) {
+    const __m128i pair = load_16(planes + 2 * i);
+    a[i] = _mm_unpacklo_epi8(pair, _mm_unpackhi_epi64(pair, pair));
+  }
+  for (int i = 0; i < 4; i += 2) {
+    b[i] = _mm_unpacklo_epi16(a[i], a[i + 1]);
+    b[i + 1] = _mm_unpackhi_epi16(a[i], a[i + 1]);
+  }
+  for (int j = 0; j < 2; j++) {
+    const __m256i words = _mm256_set_m128i(_mm_unpackhi_epi32(b[j], b[j + 2]), _mm_unpacklo_epi32(b[j], b[j + 2]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(bytes + 32 * j), transpose_bits_8x8(words));
+  }
+}
+
+#elif defined(MPCB_TARGET_portable)
 
 static inline void bytes_of_words(const uint64_t* words, ByteRow* rows) {
   for (int first = 0; first < 64; first += 8) {
