@@ -104,60 +104,8 @@ void conv2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const u
   }
 }
 
-// Channels are independent: sums of `Width` channels from `first` on stay in registers over all terms and taps of one pixel.
-// `reads` gives the input channel that an output channel reads.
-template <int Width, class Reads>
-static inline void depthwise_block(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,
-                                   const uint64_t* const* w, int64_t origin, Taps rows, Taps columns, int64_t first,
-                                   Reads reads, uint64_t* z) {
-  const int64_t row_step = g.dilation_height * g.in_width * g.in_channels, column_step = g.dilation_width * g.in_channels;
-  uint64_t sum[Width] = {};
-  for (int t = 0; t < terms; t++) {
-    const uint64_t zero = x_zero == nullptr ? 0 : x_zero[t];
-    for (int64_t kh = rows.first; kh < rows.last; kh++) {
-      const uint64_t* filter = w[t] + (kh * g.kernel_width + columns.first) * g.out_channels + first;
-      int64_t cell = origin + kh * row_step + columns.first * column_step;
-      for (int64_t kw = columns.first; kw < columns.last; kw++, filter += g.out_channels, cell += column_step)
-        for (int c = 0; c < Width; c++) sum[c] += (x[t][cell + reads(first + c)] - zero) * filter[c];
-    }
-  }
-  for (int c = 0; c < Width; c++) z[first + c] = sum[c];
-}
-
-template <class Reads>
-void depthwise_image(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,
-                     const uint64_t* const* w, Reads reads, uint64_t* z) {
-  for (int64_t b = 0; b < g.batch; b++)
-    for (int64_t oh = 0; oh < g.out_height; oh++) {
-      const Taps rows = valid_rows(g, oh);
-      for (int64_t ow = 0; ow < g.out_width; ow++, z += g.out_channels) {
-        const Taps columns = valid_columns(g, ow);
-        const int64_t origin = cell_offset(g, b, oh, ow, 0, 0);
-        int64_t c = 0;
-        for (; c + 32 <= g.out_channels; c += 32)
-          depthwise_block<32>(g, terms, x, x_zero, w, origin, rows, columns, c, reads, z);
-        for (; c + 8 <= g.out_channels; c += 8)
-          depthwise_block<8>(g, terms, x, x_zero, w, origin, rows, columns, c, reads, z);
-        for (; c < g.out_channels; c++)
-          depthwise_block<1>(g, terms, x, x_zero, w, origin, rows, columns, c, reads, z);
-      }
-    }
-}
-
-void depthwise2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,
-                 const uint64_t* const* w, uint64_t* z) {
-  const int64_t multiplier = g.out_channels / g.in_channels;
-  if (multiplier == 1) {
-    depthwise_image(g, terms, x, x_zero, w, [](int64_t channel) { return channel; }, z);
-  } else if (g.in_channels == 1) {
-    depthwise_image(g, terms, x, x_zero, w, [](int64_t) { return int64_t{0}; }, z);
-  } else {
-    depthwise_image(g, terms, x, x_zero, w, [multiplier](int64_t channel) { return channel / multiplier; }, z);
-  }
-}
-
 }  // namespace
 
-const LinearKernels linear_kernels = {.conv2d_pack = conv2d_pack, .conv2d = conv2d, .depthwise2d = depthwise2d};
+const DenseKernels dense_kernels = {.conv2d_pack = conv2d_pack, .conv2d = conv2d};
 
 }  // namespace mpcb::MPCB_TARGET

@@ -40,7 +40,7 @@ int mpcb_conv2d_pack(const mpcb_geometry* geometry, int terms, const uint64_t* c
   if (const int status = mpcb_conv2d_packed_size(geometry, terms, &elements)) return status;
   if (const int status = check_arrays(terms, w)) return status;
   if (any_null(packed)) return MPCB_NULL_POINTER;
-  active().linear->conv2d_pack(*geometry, terms, w, packed);
+  active().dense->conv2d_pack(*geometry, terms, w, packed);
   return MPCB_OK;
 }
 
@@ -50,7 +50,7 @@ int mpcb_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const*
   if (const int status = mpcb_conv2d_packed_size(geometry, terms, &elements)) return status;
   if (const int status = check_arrays(terms, x)) return status;
   if (any_null(packed, z)) return MPCB_NULL_POINTER;
-  active().linear->conv2d(*geometry, terms, x, x_zero, packed, z);
+  active().dense->conv2d(*geometry, terms, x, x_zero, packed, z);
   return MPCB_OK;
 }
 
@@ -61,7 +61,7 @@ int mpcb_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64_t* c
   if (const int status = check_arrays(terms, x)) return status;
   if (const int status = check_arrays(terms, w)) return status;
   if (any_null(z)) return MPCB_NULL_POINTER;
-  active().linear->depthwise2d(*geometry, terms, x, x_zero, w, z);
+  active().depthwise->depthwise2d(*geometry, terms, x, x_zero, w, z);
   return MPCB_OK;
 }
 }

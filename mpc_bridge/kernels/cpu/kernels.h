@@ -47,10 +47,13 @@ struct PlaneKernels {
   void (*run)(const PlaneRun& run);
 };
 
-struct LinearKernels {
+struct DenseKernels {
   void (*conv2d_pack)(const mpcb_geometry& geometry, int terms, const uint64_t* const* w, uint64_t* packed);
   void (*conv2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
                  const uint64_t* packed, uint64_t* z);
+};
+
+struct DepthwiseKernels {
   void (*depthwise2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
                       const uint64_t* const* w, uint64_t* z);
 };
@@ -66,7 +69,8 @@ struct BitsKernels {
 
 struct Kernels {
   const BitsKernels* bits;
-  const LinearKernels* linear;
+  const DenseKernels* dense;
+  const DepthwiseKernels* depthwise;
   const PrfKernels* prf;
   const RingKernels* ring;
   const PlaneKernels* planes;
@@ -78,7 +82,8 @@ const Kernels& active();
 #ifdef MPCB_TARGET
 namespace MPCB_TARGET {
 extern const BitsKernels bits_kernels;
-extern const LinearKernels linear_kernels;
+extern const DenseKernels dense_kernels;
+extern const DepthwiseKernels depthwise_kernels;
 extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;

@@ -6,7 +6,8 @@ namespace mpcb::MPCB_TARGET {
 extern const Kernels kernels;
 const Kernels kernels = {
     .bits = &bits_kernels,
-    .linear = &linear_kernels,
+    .dense = &dense_kernels,
+    .depthwise = &depthwise_kernels,
     .prf = &prf_kernels,
     .ring = &ring_kernels,
     .planes = &plane_kernels,
