@@ -1,8 +1,8 @@
 """Every primitive in the clear: what each of the eight means, written to be read.
 
-There is one party, it sees everything, and no guarantee is given; it is what secure backends are compared with. Activations
-and indices are their stored integers. An accumulator is held as the integer in ``[-2**(k-1), 2**(k-1))`` that it is modulo ``2**k``, so
-a ring too small for a layer shows as a wrong answer here too.
+There is one party, it sees everything, and no guarantee is given; it is what secure backends are compared with.
+Activations and indices are their stored integers. An accumulator is held as the integer in ``[-2**(k-1), 2**(k-1))``
+that it is modulo ``2**k``, so a ring too small for a layer shows as a wrong answer here too.
 """
 
 from __future__ import annotations
@@ -52,17 +52,15 @@ def cells(image: IntArray, geometry: Geometry, fill: int) -> Iterator[tuple[int,
         fill: seen outside the image.
     """
     g = geometry
-    extent = [
-        (out - 1) * stride + (kernel - 1) * dilation + 1
-        for out, stride, kernel, dilation in zip((g.out_height, g.out_width), g.stride, g.kernel, g.dilation, strict=True)
-    ]
-    after = [max(0, extent[0] - g.pad_top - g.in_height), max(0, extent[1] - g.pad_left - g.in_width)]
-    padded = np.pad(image, ((0, 0), (g.pad_top, after[0]), (g.pad_left, after[1]), (0, 0)), constant_values=fill)
+    rows = (g.out_height - 1) * g.stride[0] + (g.kernel[0] - 1) * g.dilation[0] + 1
+    columns = (g.out_width - 1) * g.stride[1] + (g.kernel[1] - 1) * g.dilation[1] + 1
+    below, right = max(0, rows - g.pad_top - g.in_height), max(0, columns - g.pad_left - g.in_width)
+    padded = np.pad(image, ((0, 0), (g.pad_top, below), (g.pad_left, right), (0, 0)), constant_values=fill)
     for row in range(g.kernel[0]):
         for column in range(g.kernel[1]):
-            top, left = row * g.dilation[0], column * g.dilation[1]
-            bottom, right = top + (g.out_height - 1) * g.stride[0] + 1, left + (g.out_width - 1) * g.stride[1] + 1
-            yield row, column, padded[:, top:bottom:g.stride[0], left:right:g.stride[1]]
+            down, across = row * g.dilation[0], column * g.dilation[1]
+            seen = padded[:, down :: g.stride[0], across :: g.stride[1]]
+            yield row, column, seen[:, : g.out_height, : g.out_width]
 
 
 class PlaintextEngine:
@@ -111,17 +109,19 @@ class PlaintextEngine:
 
     def requantize(self, step: Requantize, x: IntArray) -> IntArray:
         """``clamp((acc * m + c) >> s, 0, high)`` per channel, less one at negative ties; then at least ``low``."""
-        z = x.reshape(-1, len(step.multiplier)) * np.array(step.multiplier, np.int64) + np.array(step.constant, np.int64)
-        z = signed(z, step.bits)
+        channels = x.reshape(-1, len(step.multiplier))
+        z = signed(channels * np.array(step.multiplier, np.int64) + np.array(step.constant, np.int64), step.bits)
         q = z >> step.shift
         if step.tie is not None:
             changes = (z - np.array(step.tie.delta, np.int64)) >> step.shift != q
             q = q - (changes & (q <= step.tie.zero))
-        return np.maximum(np.clip(q, 0, step.high), step.low).reshape(self._values[step.output].shape)
+        clamped: IntArray = np.maximum(np.clip(q, 0, step.high), step.low)
+        return clamped.reshape(self._values[step.output].shape)
 
     def maximum(self, step: Maximum, x: IntArray) -> IntArray:
         """The greatest of each window's cells inside the image, or the index of the first greatest; then the clamp."""
         shape = self._values[step.output].shape
+        result: IntArray
         if step.argmax:
             result = np.argmax(x, axis=-1).astype(np.int64)
         elif step.geometry is not None:
@@ -133,7 +133,8 @@ class PlaintextEngine:
                 result = np.maximum(result, seen)
         else:
             result = x
-        return np.clip(result, step.low, step.high).reshape(shape)
+        clamped: IntArray = np.clip(result, step.low, step.high)
+        return clamped.reshape(shape)
 
     def lookup(self, step: Lookup, x: IntArray) -> IntArray:
         """``table[x]``."""

@@ -1,10 +1,11 @@
 """Exact constants for a function of two bytes: ``(x1 * m1 + x2 * m2 + c) >> s`` equal to ADD on every pair of inputs.
 
-The same argument as :mod:`mpc_bridge.lowering.constants` with one more slope. Every pair ``(x1, x2)`` with output v asks for
-``v * 2**s <= x1 * m1 + x2 * m2 + c < (v + 1) * 2**s`` (one side only where the output is clamped), so c lies in an interval
-that is empty exactly when a lower and an upper bound contradict each other, and then the two give a half plane that ``(m1, m2)``
-must lie in. Cutting a polygon of candidates at its centroid shrinks it by more than a third each time (Levin 1965), until the
-centroid serves or nothing is left. Then the least s with a lattice point that serves is taken.
+The same argument as :mod:`mpc_bridge.lowering.constants` with one more slope. Every pair ``(x1, x2)`` with output v
+asks for ``v * 2**s <= x1 * m1 + x2 * m2 + c < (v + 1) * 2**s`` (one side only where the output is clamped), so c lies
+in an interval that is empty exactly when a lower and an upper bound contradict each other, and then the two give a half
+plane that ``(m1, m2)`` must lie in. Cutting a polygon of candidates at its centroid shrinks it by more than a third
+each time (Levin 1965), until the centroid serves or nothing is left. Then the least s with a lattice point that serves
+is taken.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.lowering.constants import TIE_SHIFTS, TOP_BITS, UNBOUNDED, Constants, pick, pick_tie, signed_bits, tie_cost
+from mpc_bridge.lowering.constants import (
+    TIE_SHIFTS,
+    TOP_BITS,
+    UNBOUNDED,
+    Constants,
+    pick,
+    pick_tie,
+    signed_bits,
+    tie_cost,
+)
 from mpc_bridge.lowering.thresholds import Ints
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +70,9 @@ class _Bounds:
         return (self.lower_at[i] - self.upper_at[k]).astype(np.float64), float(self.lower[i] - self.upper[k])
 
 
-def search_sum(table: Ints, low: int, high: int, slopes: tuple[float, float], tie_zero: int | None) -> SumConstants | None:
+def search_sum(
+    table: Ints, low: int, high: int, slopes: tuple[float, float], tie_zero: int | None
+) -> SumConstants | None:
     """The exact constants with the least shift, in the plain form if it exists, else in the tie form.
 
     Args:
@@ -75,7 +87,9 @@ def search_sum(table: Ints, low: int, high: int, slopes: tuple[float, float], ti
     return _search(table, low, high, slopes, tie_zero)
 
 
-def _search(table: Ints, low: int, high: int, slopes: tuple[float, float], tie_zero: int | None) -> SumConstants | None:
+def _search(
+    table: Ints, low: int, high: int, slopes: tuple[float, float], tie_zero: int | None
+) -> SumConstants | None:
     groups = _groups(table, low, high, tie_zero)
     centre = np.array(slopes)
     polygon: Floats | None = centre + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * centre / 4
@@ -171,7 +185,8 @@ def _lattice(polygon: Floats, centre: Floats, shift: int) -> Ints:
     low, high = np.ceil(np.ldexp(polygon.min(0), shift)), np.floor(np.ldexp(polygon.max(0), shift))
     middle = np.ldexp(centre, shift)
     reach = int(np.sqrt(_TRIES)) // 2
-    axes = [np.arange(max(low[i], np.rint(middle[i]) - reach), min(high[i], np.rint(middle[i]) + reach) + 1) for i in (0, 1)]
+    first, last = np.maximum(low, np.rint(middle) - reach), np.minimum(high, np.rint(middle) + reach)
+    axes = [np.arange(first[i], last[i] + 1) for i in (0, 1)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     # inside a convex polygon, all edges turn the same way around a point
     edges = np.roll(polygon, -1, axis=0) - polygon
@@ -179,7 +194,7 @@ def _lattice(polygon: Floats, centre: Floats, shift: int) -> Ints:
     turn = edges[:, 0] * away[..., 1] - edges[:, 1] * away[..., 0]
     points = points[(turn >= 0).all(1) | (turn <= 0).all(1)]
     order = np.argsort(((points - middle) ** 2).sum(1), kind="stable")
-    return points[order].astype(np.int64)
+    return np.asarray(points[order], np.int64)
 
 
 def _constants(shape: tuple[int, ...], groups: list[_Bounds], m: Ints, shift: int) -> SumConstants | None:

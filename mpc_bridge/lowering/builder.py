@@ -16,6 +16,7 @@ from mpc_bridge.lowering.program import (
     Maximum,
     Move,
     Output,
+    Owner,
     Requantize,
     Step,
     TieRule,
@@ -54,13 +55,14 @@ class Builder:
         facts = self.circuit.tensors[tensor]
         low, high = INTEGER_RANGES[facts.dtype]
         index = self.new(Value(facts.name, facts.shape, "activation", low, high - low))
-        owner = "model" if tensor in self.circuit.constant_tensors else "data"
+        owner: Owner = "model" if tensor in self.circuit.constant_tensors else "data"
         self.steps.append(Input(-1, facts.name if owner == "model" else "input", (), index, owner, tensor))
         self._stored[tensor] = index
         return index
 
     def constant(self, op: int, tensor: int, shape: tuple[int, ...], reach: int) -> int:
-        """The model's owner shares weights or a bias, at most ``reach`` in magnitude, in the layout its linear step reads.
+        """The model's owner shares weights or a bias, at most ``reach`` in magnitude, in the layout its linear step
+        reads.
 
         Raises:
             UnsupportedModelError: the tensor is not a constant, or is used in another layout too.
@@ -86,18 +88,32 @@ class Builder:
 
     def accumulator(self, op: int, shape: tuple[int, ...]) -> int:
         """A new accumulator of an op."""
-        return self.new(Value(f"{self.circuit.tensors[self.circuit.ops[op].outputs[0]].name}/sum", shape, "accumulator"))
+        name = self.circuit.tensors[self.circuit.ops[op].outputs[0]].name
+        return self.new(Value(f"{name}/sum", shape, "accumulator"))
 
-    def activation(self, op: int, high: int, offset: int | None = None, shape: tuple[int, ...] | None = None) -> int:
+    def activation(self, op: int, high: int, shape: tuple[int, ...] | None = None) -> int:
         """A new activation that carries an op's output, or a part of it."""
         tensor = self.circuit.ops[op].outputs[0]
         facts = self.circuit.tensors[tensor]
-        chosen = self.offsets[tensor] if offset is None else offset
-        return self.new(Value(facts.name, facts.shape if shape is None else shape, "activation", chosen, high))
+        kept = facts.shape if shape is None else shape
+        return self.new(Value(facts.name, kept, "activation", self.offsets[tensor], high))
 
     def finish(self, op: int, value: int) -> None:
         """``value`` carries the op's output from here on."""
         self._stored[self.circuit.ops[op].outputs[0]] = value
+
+    def proven(self, op: int, found: Constants | None) -> Constants:
+        """What a search found.
+
+        Raises:
+            UnsupportedModelError: it found nothing.
+        """
+        if found is None:
+            raise UnsupportedModelError(
+                f"no exact constants in 64 bits for this {self.circuit.ops[op].kind}",
+                where=f"op {self.circuit.ops[op].name}", hint="its scales are too extreme; requantize the model",
+            )
+        return found
 
     def requantize(
         self, op: int, source: int, found: Constants, rows: Sequence[int] | None, bounds: tuple[int, int],

@@ -12,7 +12,7 @@ from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate_ops
 from mpc_bridge.errors import CircuitError, InputError
 from mpc_bridge.lowering.linear import bias_tensor, bound, weight_zero
-from mpc_bridge.lowering.program import Input, Linear, Program, Requantize
+from mpc_bridge.lowering.program import Input, Linear, Output, Program, Requantize
 from mpc_bridge.lowering.scope import enters
 from mpc_bridge.lowering.thresholds import Ints
 
@@ -20,8 +20,8 @@ from mpc_bridge.lowering.thresholds import Ints
 def canonicalise(circuit: Circuit, program: Program) -> dict[int, Ints]:
     """The model owner's tensors in stored form, by source tensor: what to share for each of their Input steps.
 
-    Weights less their zero point in the layout of their Linear step; activations less their offset; every bias replaced by
-    the nearest one within the public bound of its channel, which gives the same output for every possible input.
+    Weights less their zero point in the layout of their Linear step; activations less their offset; every bias replaced
+    by the nearest one within the public bound of its channel, which gives the same output for every possible input.
 
     Args:
         circuit: with its constants.
@@ -114,16 +114,17 @@ def model_outputs(circuit: Circuit, program: Program, revealed: Sequence[Ints]) 
         revealed: stored integers per program output.
 
     Returns:
-        Per output, an array in the model's own dtype and shape; int64 indices of shape [batch] with ``reveal="argmax"``.
+        Per output, an array in the model's own dtype and shape; int64 indices of shape [batch] with
+        ``reveal="argmax"``.
     """
     outputs: list[npt.NDArray[Any]] = []
-    offsets = {step.output: program.values[step.inputs[0]].offset for step in program.steps if step.primitive == "output"}
+    carriers = {step.output: step.inputs[0] for step in program.steps if isinstance(step, Output)}
     for position, (tail, array) in enumerate(zip(program.tails, revealed, strict=True)):
         if program.reveal == "argmax":
             outputs.append(array)
             continue
         tensor = circuit.tensors[tail.tensor]
-        plain = (array + offsets[position]).reshape(tensor.shape).astype(tensor.dtype)
+        plain = (array + program.values[carriers[position]].offset).reshape(tensor.shape).astype(tensor.dtype)
         values = {tail.tensor: plain, **evaluate_ops(circuit, tail.ops, {tail.tensor: plain})}
         outputs.append(values[circuit.outputs[position]])
     return outputs

@@ -1,22 +1,24 @@
 """The search for requantise constants: the fewest bits with which ``(acc * m + c) >> s`` equals a function everywhere.
 
-A function given by its thresholds (:mod:`mpc_bridge.lowering.thresholds`) equals ``(acc * m + c) >> s`` iff for every threshold
-``T`` of output ``u``::
+A function given by its thresholds (:mod:`mpc_bridge.lowering.thresholds`) equals ``(acc * m + c) >> s`` iff for every
+threshold ``T`` of output ``u``::
 
     T * m + c >= u * 2**s        (where T is reached)
     (T - 1) * m + c < u * 2**s   (where T is missed)
 
-so, for given s and m, iff c lies in an interval. That interval is empty exactly when the bounds of two thresholds i, k contradict
-each other, and then ``m * (T_k - 1 - T_i) <= (u_k - u_i) * 2**s - 1`` is violated: a bound on m from one side that no other
-m may break either. Following these cuts finds an m or proves that there is none (a cutting-plane search; in the plane it is the
-recognition of digital lines). What works for s works for s + 1 with 2m and 2c, so the least s of a layer is the greatest of its channels'.
+so, for given s and m, iff c lies in an interval. That interval is empty exactly when the bounds of two thresholds i, k
+contradict each other, and then ``m * (T_k - 1 - T_i) <= (u_k - u_i) * 2**s - 1`` is violated: a bound on m from one
+side that no other m may break either. Following these cuts finds an m or proves that there is none (a cutting-plane
+search; in the plane it is the recognition of digital lines). What works for s works for s + 1 with 2m and 2c, so the
+least s of a layer is the greatest of its channels'.
 
-Double rounding has another constant where the output is at most the zero point: the *tie* form uses one c for the levels above
-and ``c - delta`` for the others, with the same m.
+Double rounding has another constant where the output is at most the zero point: the *tie* form uses one c for the
+levels above and ``c - delta`` for the others, with the same m.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +26,6 @@ import numpy.typing as npt
 
 from mpc_bridge.lowering.thresholds import Ints, Thresholds
 
-#: Greatest shift tried: all products of the search then fit 63 bits.
-MAX_SHIFT = 48
 #: What a secure backend adds to ring and carry chain per kept bit above the shift (two top bits decide saturation).
 TOP_BITS = 10
 #: Stands for an end that an interval does not have.
@@ -41,7 +41,8 @@ class Constants:
 
     Attributes:
         multiplier, constant: one per channel.
-        delta: per channel, what is subtracted before the shift for outputs up to the tie zero; empty without a tie rule.
+        delta: per channel, what is subtracted before the shift for outputs up to the tie zero; empty without a tie
+            rule.
         tie_bit: every delta is a multiple of ``2**tie_bit``.
         bits: N.
     """
@@ -72,7 +73,7 @@ def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
         tie_zero: stored level up to which the tie form may use the other constant; None: plain form only.
 
     Returns:
-        None when neither form exists with a shift up to :data:`MAX_SHIFT` in 64 bits.
+        None when neither form exists in 64 bits.
     """
     if not thresholds.level.size:
         nothing = (0,) * len(thresholds.slope)
@@ -86,7 +87,7 @@ def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
     if split is None:
         return None
     best: tuple[int, Constants] | None = None
-    for shift in range(split[0], min(split[0] + TIE_SHIFTS, MAX_SHIFT + 1)):
+    for shift in range(split[0], min(split[0] + TIE_SHIFTS, _greatest_shift(thresholds) + 1)):
         slopes = _slopes(thresholds, shift, columns)
         picked = pick_tie(shift, slopes.above, slopes.below)
         if picked is None:
@@ -99,13 +100,19 @@ def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
 
 
 def tie_cost(constants: Constants) -> int:
-    """Tenths of a bit sent per party: 3.2 per ring bit, 2.3 per bit between the tie bit and the shift (``docs/protocols``)."""
+    """Tenths of a bit sent: about 3.2 bits per ring bit, 2.3 more per bit between the tie bit and the shift."""
     return 32 * constants.bits + 23 * (constants.shift - constants.tie_bit)
+
+
+def _greatest_shift(thresholds: Thresholds) -> int:
+    """The greatest shift worth trying: bits are left above it, and all products of the search stay within ``2**60``."""
+    largest = max(float((np.abs(thresholds.at).max(axis=1) * thresholds.slope).max()), float(thresholds.level[-1]), 1.0)
+    return min(64 - TOP_BITS, 60 - math.ceil(math.log2(largest)))
 
 
 def _least_shift(thresholds: Thresholds, split: int) -> tuple[int, _Slopes] | None:
     """The least shift that serves every channel; the first ``split`` levels may use another constant."""
-    if not _slopes(thresholds, MAX_SHIFT, split).found.all():
+    if not _slopes(thresholds, _greatest_shift(thresholds), split).found.all():
         return None
     channels = len(thresholds.slope)
     # a few channels first: what is too small for one of them is too small for the layer
@@ -119,7 +126,7 @@ def _least_shift(thresholds: Thresholds, split: int) -> tuple[int, _Slopes] | No
 
 
 def _slopes(thresholds: Thresholds, shift: int, split: int) -> _Slopes:
-    """An m per channel for which constants exist with this shift, by cuts from the real slope; ``found`` where there is one."""
+    """An m per channel for which constants exist with this shift, by cuts from the real slope."""
     at, level = thresholds.at, thresholds.level << shift
     lower, upper = thresholds.reached, thresholds.missed
     channels = len(at)

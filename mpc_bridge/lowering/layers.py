@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
 from mpc_bridge.circuit.reference.operands import zero_point
-from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering import linear
-from mpc_bridge.lowering.addition import search_sum
+from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
-from mpc_bridge.lowering.constants import Constants, search
+from mpc_bridge.lowering.constants import search
 from mpc_bridge.lowering.program import Affine, Geometry, Linear, Lookup, Maximum, Move
-from mpc_bridge.lowering.tables import byte_table, is_copy, pair_table
+from mpc_bridge.lowering.tables import byte_table, is_copy
 from mpc_bridge.lowering.thresholds import (
     Ints,
     Rounding,
-    Thresholds,
     average,
     find_thresholds,
     mean,
@@ -40,7 +37,7 @@ def lower_linear(builder: Builder, index: int) -> None:
     _, _, low, high = cast(Requantization, op.attributes["requantization"])
     bounded = linear.bound(circuit, op, x, base)
     tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
-    found = _found(op, search(bounded.thresholds, tie_zero))
+    found = builder.proven(index, search(bounded.thresholds, tie_zero))
     geometry, depthwise = linear.geometry(circuit, op)
     out = circuit.tensors[op.outputs[0]].shape
     inputs = [source, builder.constant(
@@ -61,30 +58,6 @@ def weight_shape(geometry: Geometry, depthwise: bool) -> tuple[int, ...]:
     if depthwise:
         return (*geometry.kernel, geometry.out_channels)
     return (geometry.out_channels, *geometry.kernel, geometry.in_channels)
-
-
-def lower_add(builder: Builder, index: int) -> None:
-    """ADD: one Affine with two coefficients, Requantize; exact on every pair of stored inputs."""
-    circuit, op = builder.circuit, builder.circuit.ops[index]
-    _, (multiplier,), low, high = cast("tuple[str, tuple[float], int, int]", op.attributes["requantization"])
-    base = builder.offsets[op.outputs[0]]
-    sources = tuple(builder.stored(tensor) for tensor in op.inputs)
-    kept = []
-    for source, tensor in zip(sources, op.inputs, strict=True):
-        first = builder.values[source].offset - INTEGER_RANGES[circuit.tensors[tensor].dtype][0]
-        kept.append(np.arange(first, first + builder.values[source].high + 1))
-    table = pair_table(circuit, op)[np.ix_(*kept)] - base
-    first_slope, second_slope = (
-        2.0 ** cast(int, op.attributes["left_shift"]) * factor * multiplier
-        for factor in cast("tuple[float, float]", op.attributes["input_multipliers"])
-    )
-    tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
-    found = search_sum(table, low - base, high - base, (first_slope, second_slope), tie_zero)
-    constants = _found(op, None if found is None else found.constants)
-    assert found is not None
-    acc = builder.accumulator(index, circuit.tensors[op.outputs[0]].shape)
-    builder.steps.append(Affine(index, op.name, sources, acc, found.coefficients, ring=constants.bits))
-    builder.finish(index, builder.requantize(index, acc, constants, None, (low - base, high - base), tie_zero))
 
 
 def lower_average_pool(builder: Builder, index: int) -> None:
@@ -129,7 +102,7 @@ def _sum_and_round(
     base = builder.offsets[op.outputs[0]]
     tie_zero = rounding.zero_point - base
     thresholds = find_thresholds(rounding, base, np.zeros_like(greatest), greatest)
-    found = _found(op, search(thresholds, tie_zero))
+    found = builder.proven(index, search(thresholds, tie_zero))
     acc = builder.accumulator(index, shape)
     builder.steps.append(Affine(
         index, op.name, (builder.stored(op.inputs[0]),), acc, geometry=geometry, axes=axes, ring=found.bits
@@ -193,7 +166,7 @@ def lower_elementwise(builder: Builder, index: int) -> None:
 
 
 def _byte_function(builder: Builder, index: int, source: int, table: Ints, tensor: int) -> int:
-    """A public function of one stored byte: a Move if it is a copy, else the affine floor if there is one, else a Lookup."""
+    """A function of one stored byte: a Move if it is a copy, else an affine floor if one is exact, else a Lookup."""
     circuit, op = builder.circuit, builder.circuit.ops[index]
     x = builder.values[source]
     base = builder.offsets[op.outputs[0]]
@@ -228,15 +201,6 @@ def _valid(size: int, positions: int, window: int, stride: int, before: int) -> 
     """Cells of the image that each window covers, along one axis."""
     start = np.arange(positions, dtype=np.int64) * stride - before
     return np.minimum(start + window, size) - np.maximum(start, 0)
-
-
-def _found(op: Op, constants: Constants | None) -> Constants:
-    if constants is None:
-        raise UnsupportedModelError(
-            f"no exact constants in 64 bits for this {op.kind}", where=f"op {op.name}",
-            hint="its scales are too extreme; requantize the model",
-        )
-    return constants
 
 
 LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {

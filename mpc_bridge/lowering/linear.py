@@ -1,9 +1,9 @@
 """Convolutions and matrix products: their geometry, the public bound on their accumulators, and their thresholds.
 
-The accumulator is ``S + b`` with ``|S| <= D``, where D comes from the fan-in and the types alone. A bias beyond every threshold by
-more than D makes its channel constant, and so does the nearest bias that is beyond them by D only; the model's owner shares that one
-instead (:mod:`mpc_bridge.lowering.canonical`). So every accumulator lies within 2 D of the channel's thresholds, whatever the
-weights, and that is the bound all constants are proved for.
+The accumulator is ``S + b`` with ``|S| <= D``, where D comes from the fan-in and the types alone. A bias beyond every
+threshold by more than D makes its channel constant, and so does the nearest bias that is beyond them by D only; the
+model's owner shares that one instead (:mod:`mpc_bridge.lowering.canonical`). So every accumulator lies within 2 D of
+the channel's thresholds, whatever the weights, and that is the bound all constants are proved for.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Bounded:
     Attributes:
         thresholds: of the distinct multipliers.
         channel: int64 [O]: which row of ``thresholds`` each output channel is.
-        bias: int64 [R], [R]: least and greatest bias worth sharing, per row; None when the layer's bias is shared as it is.
+        bias: int64 [R], [R]: least and greatest bias worth sharing, per row; None when the layer's bias is shared as it
+            is.
     """
 
     thresholds: Thresholds
@@ -41,7 +42,8 @@ class Bounded:
 def geometry(circuit: Circuit, op: Op) -> tuple[Geometry, bool]:
     """The convolution an op is, and whether it is depthwise.
 
-    A grouped CONV_2D with one input channel per group is depthwise; any other is dense with zero weights between groups.
+    A grouped CONV_2D with one input channel per group is depthwise; any other is dense with zero weights between
+    groups.
     """
     x, w, out = (circuit.tensors[index].shape for index in (op.inputs[0], op.inputs[1], op.outputs[0]))
     if op.kind == "FULLY_CONNECTED":
@@ -118,6 +120,8 @@ def bound(circuit: Circuit, op: Op, x: Value, base: int) -> Bounded:
         return Bounded(thresholds.within(-ends - 1 - reach, ends + reach), channel, None)
     real = thresholds.reached & thresholds.missed
     constant = ~real.any(axis=1)
-    first = np.where(constant, 0, np.where(real, thresholds.at, INT32_REACH).min(axis=1, initial=INT32_REACH) - 1 - reach)
-    last = np.where(constant, 0, np.where(real, thresholds.at, -INT32_REACH).max(axis=1, initial=-INT32_REACH) + reach)
+    step = np.where(real, thresholds.at, INT32_REACH).min(axis=1, initial=INT32_REACH)
+    first = np.where(constant, 0, step - 1 - reach)
+    step = np.where(real, thresholds.at, -INT32_REACH).max(axis=1, initial=-INT32_REACH)
+    last = np.where(constant, 0, step + reach)
     return Bounded(thresholds.within(first - reach, last + reach), channel, (first, last))

@@ -84,6 +84,6 @@ def _macs(circuit: Circuit, builder: Builder) -> int:
     """Multiplications of all linear layers, padded cells counted."""
     linear = {step.op for step in builder.steps if isinstance(step, Linear)}
     return sum(
-        fan_in(circuit, circuit.ops[op]) * int(np.prod(circuit.tensors[circuit.ops[op].outputs[0]].shape, dtype=np.int64))
-        for op in linear
+        fan_in(circuit, circuit.ops[op]) * int(np.prod(circuit.tensors[circuit.ops[op].outputs[0]].shape,
+        dtype=np.int64)) for op in linear
     )

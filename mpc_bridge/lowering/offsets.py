@@ -1,8 +1,8 @@
 """The offset of every stored activation: ``u = q - offset``.
 
-A requantised tensor wants its own lower bound as offset, which makes the lower clamp free. Ops that only move or compare
-elements hand offsets on, and those with several operands (CONCATENATION, PAD's fill) need one that serves all: the least.
-Offsets only ever go down, towards the type's least value, so repeating the links until nothing changes ends.
+A requantised tensor wants its own lower bound as offset, which makes the lower clamp free. Ops that only move or
+compare elements hand offsets on, and those with several operands (CONCATENATION, PAD's fill) need one that serves all:
+the least. Offsets only ever go down, towards the type's least value, so repeating the links until nothing changes ends.
 """
 
 from __future__ import annotations

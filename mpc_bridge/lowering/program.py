@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Union
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,8 @@ class Value:
     Attributes:
         name: of the tensor in the circuit it carries, for people.
         shape: as in the circuit (the model's own batch included).
-        kind: ``"activation"`` (unsigned, at most 8 bits), ``"weight"`` (signed, biases too), ``"accumulator"`` (signed mod
-            2**ring) or ``"index"`` (unsigned: the result of an arg-max).
+        kind: ``"activation"`` (unsigned, at most 8 bits), ``"weight"`` (signed, biases too), ``"accumulator"`` (signed
+            mod 2**ring) or ``"index"`` (unsigned: the result of an arg-max).
         offset: framework integer = stored integer + offset (activations only).
         high: greatest stored integer of an activation or index; of a weight, the greatest magnitude its type allows.
         ring: width of the ring its arithmetic consumers use; 0 when there are none.
@@ -111,7 +111,8 @@ class Linear(_Step):
 
     ``zero`` is subtracted from the stored (unsigned) x; padded cells contribute nothing.
     ``depthwise`` (weights ``[kh, kw, out_channels]``, output channel ``o`` reads input channel ``o // multiplier``
-    with ``multiplier = out_channels // in_channels``); otherwise dense (weights ``[out_channels, kh, kw, in_channels]``).
+    with ``multiplier = out_channels // in_channels``); otherwise dense (weights ``[out_channels, kh, kw,
+    in_channels]``).
     """
 
     primitive: ClassVar[str] = "linear"
@@ -125,11 +126,9 @@ class Linear(_Step):
 class Affine(_Step):
     """Local: ``out = sum_i coefficients[i] * pool(inputs[i]) + constant`` modulo ``2**ring``.
 
-    Inputs broadcast to the output's shape (numpy rules). With ``window`` set there is one NHWC input and ``pool`` is the sum
-    over each window's valid cells (padding outside the image contributes ``-0``, i.e. nothing), with ``geometry`` giving
-    kernel, stride and padding; ``axes`` instead sums over axes (kept as extent 1 or dropped by the output's shape).
-    ``constant`` is one integer, or one per output *element pattern* given as an array broadcastable to the output
-    (windows with different numbers of valid cells need it).
+    Inputs broadcast to the output's shape (numpy rules). With ``geometry`` set there is one NHWC input and ``pool`` is
+    the sum over each window's cells inside the image; with ``axes`` it is the sum over those axes. Either way the
+    output holds the sums in their order, in a shape that may differ (extents of 1 dropped, axes joined).
     """
 
     primitive: ClassVar[str] = "affine"
@@ -145,13 +144,13 @@ class TieRule:
     """The sign-dependent half of double rounding.
 
     With ``q`` the result of the plain form, ``result = q - 1`` where ``q <= zero`` and the floor changes when
-    ``delta[c]`` is subtracted before the shift; elsewhere ``result = q``. ``zero`` is in stored units (may be any integer:
-    below 0 the rule never applies, and it always applies from ``high`` on).
+    ``delta[c]`` is subtracted before the shift; elsewhere ``result = q``. ``zero`` is in stored units (may be any
+    integer: below 0 the rule never applies, and it always applies from ``high`` on).
 
     Attributes:
         bit: every delta is a multiple of ``2**bit``; ``bit < shift``, so the subtraction leaves lower bits alone.
-        delta: per channel as ``multiplier``, ``0 <= delta < 2**shift``. Channels of different scale need different ones: each is
-            ``2**31`` of the framework's own arithmetic, and all channels share one shift.
+        delta: per channel as ``multiplier``, ``0 <= delta < 2**shift``. Channels of different scale need different
+            ones: each is ``2**31`` of the framework's own arithmetic, and all channels share one shift.
     """
 
     bit: int
@@ -166,9 +165,8 @@ class Requantize(_Step):
     ``c`` is the channel: the last axis of the accumulator, whose extent is ``len(multiplier)``, or one entry for all.
     ``bits`` (N): ``acc * m + c`` is in ``[-2**(N-1), 2**(N-1))`` for every accumulator the public bound allows;
     ``N <= ring`` of the accumulator and ``N - shift >= 10``.
-    Input and output hold the same elements in the same order; their shapes may differ (an average pool whose windows differ in
-    size has one "channel" per position).
-    ``tie`` adds the sign-dependent rule.
+    Input and output hold the same elements in the same order; their shapes may differ (an average pool whose windows
+    differ in size has one "channel" per position). ``tie`` adds the sign-dependent rule.
     """
 
     primitive: ClassVar[str] = "requantize"
@@ -208,8 +206,8 @@ class Lookup(_Step):
 class Move(_Step):
     """Local: every output element is one input element or the public ``fill``.
 
-    ``kind`` is ``"reshape"``, ``"pad"`` or ``"concatenate"`` (later: transpose, slice, tile); :meth:`index` turns all of
-    them into one gather. All inputs share one offset.
+    ``kind`` is ``"reshape"``, ``"pad"`` or ``"concatenate"`` (later: transpose, slice, tile); :meth:`index` turns all
+    of them into one gather. All inputs share one offset.
     """
 
     primitive: ClassVar[str] = "move"
@@ -250,7 +248,7 @@ class Output(_Step):
     receiver: str = "receiver"
 
 
-Step = Union[Input, Linear, Affine, Requantize, Maximum, Lookup, Move, Output]
+Step: TypeAlias = Input | Linear | Affine | Requantize | Maximum | Lookup | Move | Output
 PRIMITIVES: tuple[str, ...] = ("input", "linear", "affine", "requantize", "maximum", "lookup", "move", "output")
 
 

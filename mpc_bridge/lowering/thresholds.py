@@ -1,9 +1,9 @@
 """Where a monotone integer function of an accumulator steps: its exact thresholds.
 
-Every requantised op is a monotone function f from an integer accumulator to ``[low, high]``, one function per channel. It is
-the same thing as its thresholds: ``T_j`` = the least accumulator with ``f >= j``, for ``low < j <= high``. They are guessed from the
-real slope and then corrected with f itself until ``f(T_j) >= j`` and ``f(T_j - 1) < j``: that check, made for every one, is the
-proof that whatever agrees with the thresholds agrees with f everywhere.
+Every requantised op is a monotone function f from an integer accumulator to ``[low, high]``, one function per channel.
+It is the same thing as its thresholds: ``T_j`` = the least accumulator with ``f >= j``, for ``low < j <= high``. They
+are guessed from the real slope and then corrected with f itself until ``f(T_j) >= j`` and ``f(T_j - 1) < j``: that
+check, made for every one, is the proof that whatever agrees with the thresholds agrees with f everywhere.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Thresholds:
 
     Attributes:
         level: int64 [J], ascending, positive: the stored output ``u`` each column is about.
-        at: int64 [C, J]: the least accumulator in ``[least, greatest + 1]`` with output ``>= u``; ``greatest + 1``: there is none.
+        at: int64 [C, J]: the least accumulator in ``[least, greatest + 1]`` with output ``>= u``; ``greatest + 1``:
+            there is none.
         least, greatest: int64 [C]: every accumulator lies in between, ends included.
         slope: float64 [C], approximate.
     """
@@ -141,7 +142,7 @@ def average(counts: Ints, offset: int, away_from_zero: bool, low: int, high: int
         up = (np.abs(total) + count // 2) // count
         return np.asarray(np.where(total > 0, up, -up) if away_from_zero else (total + count // 2) // count, np.int64)
 
-    slope = 1.0 / counts
+    slope = np.reciprocal(counts.astype(np.float64))
     return Rounding(evaluate, slope, -counts * float(offset), 0, low, high)
 
 
@@ -192,6 +193,7 @@ def table_thresholds(table: Ints) -> Thresholds:
     """
     level = np.arange(int(table[0]) + 1, int(table[-1]) + 1, dtype=np.int64)
     at = np.searchsorted(table, level, side="left").astype(np.int64)[None, :]
-    last = len(table) - 1
-    slope = np.array([(int(table[-1]) - int(table[0])) / max(last, 1)])
-    return Thresholds(level, at, np.array([0], np.int64), np.array([last], np.int64), slope)
+    # between the first and the last step: beyond them the function is clamped
+    run = int(at[0, -1] - at[0, 0]) if level.size else 0
+    slope = np.array([(level.size - 1) / run if run else float(level.size)])
+    return Thresholds(level, at, np.array([0], np.int64), np.array([len(table) - 1], np.int64), slope)
