@@ -71,7 +71,7 @@ def save(circuit: Circuit, path: str | Path) -> None:
     """
     verify(circuit)
     graph = _encode(circuit)
-    if circuit.constants:
+    if circuit.sha256 and not circuit.is_public:
         graph["sha256"] = circuit.sha256
     # safetensors writes an array's memory as it lies: a transposed one would come back scrambled
     arrays = {_tensor_key(index): np.asarray(array, order="C") for index, array in circuit.constants.items()}
