@@ -78,25 +78,50 @@ def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
     if not thresholds.level.size:
         nothing = (0,) * len(thresholds.slope)
         return Constants(nothing, nothing, 1, 1 + TOP_BITS)
-    plain = _least_shift(thresholds, 0)
-    if plain is not None:
-        shift, slopes = plain
-        return _constants(thresholds, shift, slopes.multiplier, pick(*slopes.above), None)
-    columns = 0 if tie_zero is None else int(np.searchsorted(thresholds.level, tie_zero, side="right"))
-    split = _least_shift(thresholds, columns) if columns else None
-    if split is None:
-        return None
-    best: tuple[int, Constants] | None = None
-    for shift in range(split[0], min(split[0] + TIE_SHIFTS, _greatest_shift(thresholds) + 1)):
-        slopes = _slopes(thresholds, shift, columns)
+    shift = _least_shift(thresholds, 0)
+    if shift is not None:
+        slopes = _slopes(thresholds, shift, 0)
+        found = _constants(thresholds, shift, slopes.multiplier, pick(*slopes.above), None)
+    else:
+        columns = 0 if tie_zero is None else int(np.searchsorted(thresholds.level, tie_zero, side="right"))
+        found = _search_tie(thresholds, columns) if columns else None
+    assert found is None or agrees(found, thresholds, tie_zero), "a search ended with constants that are not exact"
+    return found
+
+
+def agrees(constants: Constants, thresholds: Thresholds, tie_zero: int | None) -> bool:
+    """Whether the constants, evaluated on both sides of every threshold, give the function: the proof, always made."""
+    multiplier, constant, delta = (
+        np.array(row, np.int64)[:, None] for row in (constants.multiplier, constants.constant, constants.delta)
+    )
+
+    def reaches(acc: Ints) -> npt.NDArray[np.bool_]:
+        z = acc * multiplier + constant
+        q = z >> constants.shift
+        if constants.delta and tie_zero is not None:
+            q = q - (((z & ((1 << constants.shift) - 1)) < delta) & (q <= tie_zero))
+        return np.asarray(q >= thresholds.level)
+
+    late = thresholds.reached & ~reaches(thresholds.at)
+    early = thresholds.missed & reaches(thresholds.at - 1)
+    return not (late.any() or early.any())
+
+
+def _search_tie(thresholds: Thresholds, split: int) -> Constants | None:
+    """The cheapest tie form among the least shifts that have one; the first ``split`` levels use ``c - delta``."""
+    best: Constants | None = None
+    shift, last = _least_shift(thresholds, split), _greatest_shift(thresholds)
+    while shift is not None and shift <= last:
+        slopes = _slopes(thresholds, shift, split)
         picked = pick_tie(shift, slopes.above, slopes.below)
-        if picked is None:
-            continue
-        constant, delta, bit = picked
-        found = _constants(thresholds, shift, slopes.multiplier, constant, (delta, bit))
-        if found is not None and (best is None or tie_cost(found) < best[0]):
-            best = tie_cost(found), found
-    return None if best is None else best[1]
+        if picked is not None:
+            constant, delta, bit = picked
+            found = _constants(thresholds, shift, slopes.multiplier, constant, (delta, bit))
+            if found is not None and (best is None or tie_cost(found) < tie_cost(best)):
+                last = last if best is not None else min(last, shift + TIE_SHIFTS - 1)
+                best = found
+        shift += 1
+    return best
 
 
 def tie_cost(constants: Constants) -> int:
@@ -110,7 +135,7 @@ def _greatest_shift(thresholds: Thresholds) -> int:
     return min(64 - TOP_BITS, 60 - math.ceil(math.log2(largest)))
 
 
-def _least_shift(thresholds: Thresholds, split: int) -> tuple[int, _Slopes] | None:
+def _least_shift(thresholds: Thresholds, split: int) -> int | None:
     """The least shift that serves every channel; the first ``split`` levels may use another constant."""
     if not _slopes(thresholds, _greatest_shift(thresholds), split).found.all():
         return None
@@ -122,7 +147,7 @@ def _least_shift(thresholds: Thresholds, split: int) -> tuple[int, _Slopes] | No
         while len(pending):
             pending = pending[~_slopes(thresholds.rows(pending), shift, split).found]
             shift += bool(len(pending))
-    return shift, _slopes(thresholds, shift, split)
+    return shift
 
 
 def _slopes(thresholds: Thresholds, shift: int, split: int) -> _Slopes:

@@ -142,8 +142,8 @@ def average(counts: Ints, offset: int, away_from_zero: bool, low: int, high: int
         up = (np.abs(total) + count // 2) // count
         return np.asarray(np.where(total > 0, up, -up) if away_from_zero else (total + count // 2) // count, np.int64)
 
-    slope = np.reciprocal(counts.astype(np.float64))
-    return Rounding(evaluate, slope, -counts * float(offset), 0, low, high)
+    slope, origin = 1 / counts.astype(np.float64), (-offset * counts).astype(np.float64)
+    return Rounding(evaluate, slope, origin, 0, low, high)
 
 
 def find_thresholds(rounding: Rounding, base: int, least: Ints, greatest: Ints) -> Thresholds:
