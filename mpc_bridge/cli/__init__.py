@@ -28,11 +28,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("eval")(evaluate)
-app.command("import")(import_model)
-app.command("show")(show)
-app.command("backends")(backends)
-app.command("demo")(demo)
+app.command("eval", short_help="Evaluate a model on secrets, and say what it cost.")(evaluate)
+app.command("import", short_help="Turn a model file into a .circuit.")(import_model)
+app.command("show", short_help="Print exactly what every party learns about a model.")(show)
+app.command("backends", short_help="List installed backends: against whom, on what.")(backends)
+app.command("demo", short_help="The bundled model on bundled images, three parties.")(demo)
 app.command("ops")(ops)
 
 
@@ -61,7 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = [word for word in options if word != "--debug"] + words[len(options) :]
 
     def command(line: Sequence[str]) -> int | None:
-        result: int | None = app(list(line), standalone_mode=False, prog_name="mpc-bridge")
+        try:
+            result: int | None = app(list(line), standalone_mode=False, prog_name="mpc-bridge")
+        except SystemExit:
+            # The argument parser leaves like this, with a code that means something else here, in one case only.
+            raise BrokenPipeError from None
         return result
 
     sys.exit(run(command, words or ["--help"], debug))

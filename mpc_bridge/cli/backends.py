@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mpc_bridge import registry
 from mpc_bridge.backends.base import Backend
-from mpc_bridge.cli.console import note, out, plain_table
+from mpc_bridge.cli.console import emit, note, plain_table
 from mpc_bridge.security import ThreatModel
 
 
@@ -19,7 +19,10 @@ def backends() -> None:
         if not models:
             parties = _count(*backend.parties())
             table.add_row(name, "none", "-", parties, "-", "none: computes in the clear", ", ".join(backend.devices))
-    out().print(table)
+    if table.row_count:
+        emit(table)
+    else:
+        note("no backend is installed")
     for name, why in installed.broken.items():
         note(f"backend {name} cannot be loaded: {why}")
 

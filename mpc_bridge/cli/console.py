@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 #: Columns when nobody looks: wide enough that no row of ours wraps in a file or a pipe.
@@ -15,6 +15,14 @@ def out() -> Console:
     """Standard output; colours only on a terminal. Names from model files are never taken for markup."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     return Console(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
+
+
+def emit(thing: RenderableType) -> None:
+    """Print a table or a line to standard output, without the spaces that pad a table's last column."""
+    console = out()
+    with console.capture() as captured:
+        console.print(thing)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def note(text: str) -> None:

@@ -15,7 +15,7 @@ from mpc_bridge.cli.models import load_with_weights
 
 
 def demo(
-    samples: Annotated[int, typer.Option(min=1, max=10, help="How many of the ten images.")] = 3,
+    samples: Annotated[int, typer.Option(min=1, max=10, help="How many of the ten images.")] = 10,
     security: options.Security = None,
     majority: options.Majority = "honest",
     backend: options.Backend = None,

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from mpc_bridge.cli import options
-from mpc_bridge.cli.console import note
 from mpc_bridge.cli.evaluation import Choices, Destinations, evaluate_and_tell
 from mpc_bridge.cli.inputs import load_inputs
 from mpc_bridge.cli.models import load_with_weights
@@ -26,15 +25,16 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             "--input",
+            metavar="FILE",
             help="One per model input: .npy, .npz, .png, .jpg or .bmp.",
             show_default="random, and says so",
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Evaluate the first N samples.", show_default="all; 1 when random")
+        int | None, typer.Option(min=1, metavar="N", help="Evaluate the first N.", show_default="all; 1 when random")
     ] = None,
     reveal: Annotated[
-        str, typer.Option(help="What the receiver learns: output, or argmax (only the index of the largest).")
+        str, typer.Option(metavar="WHAT", help="What the receiver learns: output, or argmax (the index alone).")
     ] = "output",
     check: Annotated[bool, typer.Option(help="Compare with the reference interpreter.")] = True,
     output: options.Output = None,
@@ -50,7 +50,5 @@ def evaluate(
     destinations.check()
     circuit = load_with_weights(model, profile)
     data = load_inputs(circuit, inputs or (), samples)
-    if data.random:
-        note("input: none given, so it is random: the prediction means nothing, the cost is real")
     choices = Choices(security, majority, parties, backend, device, reveal, check)
     evaluate_and_tell(circuit, data, choices, destinations)

@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import typer
 
 import mpc_bridge
 from mpc_bridge.circuit.graph import Circuit
+from mpc_bridge.cli.console import note
 from mpc_bridge.cli.failures import EXIT_DIFFERS
 from mpc_bridge.cli.files import check_writable, write_together
 from mpc_bridge.cli.inputs import LoadedInputs
@@ -79,7 +80,8 @@ def evaluate_and_tell(
     text = json.dumps(report, indent=2) + "\n"
 
     def write_outputs(stream: BinaryIO) -> None:
-        np.savez(stream, **{f"out{index}": array for index, array in enumerate(result.outputs)})
+        named: dict[str, Any] = {f"out{index}": array for index, array in enumerate(result.outputs)}
+        np.savez(stream, **named)
 
     def write_report(stream: BinaryIO) -> None:
         stream.write(text.encode())
@@ -90,6 +92,8 @@ def evaluate_and_tell(
     if destinations.report is not None:
         writers[destinations.report] = write_report
     write_together(writers)
+    if data.random:
+        note("input: none was given, so it is random: the prediction means nothing, the cost is real")
     if destinations.as_json:
         print(text, end="")
     else:

@@ -19,7 +19,10 @@ EXIT_INTERRUPTED = 130
 def run(command: Callable[[Sequence[str]], int | None], arguments: Sequence[str], debug: bool) -> int:
     """Run ``command(arguments)`` and turn whatever it raises into lines on standard error and an exit code."""
     try:
-        return command(arguments) or 0
+        code = command(arguments) or 0
+        # Here, so that a full disk or a reader that has gone is met here and not in the interpreter's own shutdown.
+        sys.stdout.flush()
+        return code
     except MpcBridgeError as error:
         if debug:
             traceback.print_exc()
@@ -36,6 +39,11 @@ def run(command: Callable[[Sequence[str]], int | None], arguments: Sequence[str]
         if debug:
             traceback.print_exc()
         _say("out of memory", "", "use fewer --samples or a smaller model")
+        return EXIT_USAGE
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        _say(f"the system refused: {error.strerror or error}", str(error.filename or ""), "")
         return EXIT_USAGE
     except Exception as error:
         usage = getattr(error, "format_message", None)

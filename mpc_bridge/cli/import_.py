@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-import mpc_bridge
 from mpc_bridge.circuit.serialize import save
 from mpc_bridge.cli import options
-from mpc_bridge.cli.console import grouped, out
+from mpc_bridge.cli.console import emit, grouped
 from mpc_bridge.cli.files import check_writable
+from mpc_bridge.cli.models import load
 
 
 def import_model(
@@ -22,7 +22,7 @@ def import_model(
 ) -> None:
     """Import MODEL and write it as one .circuit file, weights included unless --public."""
     check_writable(destination, "OUT.circuit", ".circuit")
-    circuit = mpc_bridge.load(model, profile)
+    circuit = load(model, profile)
     save(circuit.public() if public else circuit, destination)
     if public:
         held = "public part only"
@@ -31,4 +31,4 @@ def import_model(
     else:
         held = "public part only, as its source"
     ops, size = len(circuit.ops), grouped(destination.stat().st_size)
-    out().print(f"{destination}: {circuit.name}, profile {circuit.profile}, {ops} ops, {size} bytes, {held}")
+    emit(f"{destination}: {circuit.name}, profile {circuit.profile}, {ops} ops, {size} bytes, {held}")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-
 from mpc_bridge.circuit.ops import OPS
-from mpc_bridge.cli.console import out, plain_table
+from mpc_bridge.cli.console import emit, plain_table
 
 
 def ops() -> None:
     """List the ops a model may use."""
-    table: Table = plain_table("op", "inputs", "computed by", "meaning")
+    table = plain_table("op", "inputs", "computed by", "meaning")
     for kind in OPS:
         least, most = kind.inputs
         table.add_row(
@@ -19,4 +17,4 @@ def ops() -> None:
             "receiver when last" if kind.receiver else "parties",
             kind.summary,
         )
-    out().print(table)
+    emit(table)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-import mpc_bridge
 from mpc_bridge.circuit.printer import format_circuit
 from mpc_bridge.cli import options
+from mpc_bridge.cli.models import load
 from mpc_bridge.cli.program_text import format_program
 from mpc_bridge.lowering import lower
 
@@ -20,7 +20,7 @@ def show(
     program: Annotated[bool, typer.Option("--program", help="Print the steps that parties run, too.")] = False,
 ) -> None:
     """Print the public part of MODEL: what every party learns. Weights and biases are never printed."""
-    circuit = mpc_bridge.load(model, profile).public()
+    circuit = load(model, profile).public()
     sys.stdout.write(format_circuit(circuit))
     if program:
         sys.stdout.write("\n" + format_program(lower(circuit)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.cli.console import grouped, out, pairs, plain_table, size
+from mpc_bridge.cli.console import emit, grouped, pairs, plain_table, size
 
 Report = Mapping[str, Any]
 
@@ -24,14 +24,13 @@ def print_summary(
     labels: Sequence[int] | None = None,
 ) -> None:
     """Prediction, threat model, who learns what, cost per phase, comparison with the reference."""
-    console = out()
     _head(report, input_notes)
-    console.print()
+    emit("")
     _predictions(report, outputs, labels)
-    console.print()
+    emit("")
     _costs(report)
-    console.print()
-    console.print(reference_line(report))
+    emit("")
+    emit(reference_line(report))
 
 
 def reference_line(report: Report) -> str:
@@ -69,12 +68,13 @@ def _head(report: Report, input_notes: Sequence[str]) -> None:
     table.add_row("threat model", threat_line(threat))
     for index, line in enumerate(secrecy(threat)):
         table.add_row("" if index else "secret", line)
-    backend = f"{report['backend']} on {report['device']}, {threat['parties']} parties"
+    parties = threat["parties"]
+    backend = f"{report['backend']} on {report['device']}, {parties} part{'y' if parties == 1 else 'ies'}"
     table.add_row("backend", backend)
     for index, line in enumerate(input_notes):
         table.add_row("" if index else "input", line)
     table.add_row("samples", str(report["samples"]))
-    out().print(table)
+    emit(table)
 
 
 def threat_line(threat: Mapping[str, Any]) -> str:
@@ -90,7 +90,6 @@ def threat_line(threat: Mapping[str, Any]) -> str:
 def _predictions(
     report: Report, outputs: Sequence[npt.NDArray[np.generic]], labels: Sequence[int] | None
 ) -> None:
-    console = out()
     first = outputs[0]
     samples = first.shape[0]
     if first.dtype == np.int64 and report.get("reveal") == "argmax":
@@ -102,7 +101,7 @@ def _predictions(
         values = flat.max(axis=1)
     else:
         for index, output in enumerate(outputs):
-            console.print(f"out{index}   {output.dtype} {output.shape}, values {output.min()} to {output.max()}")
+            emit(f"out{index}   {output.dtype} {output.shape}, values {output.min()} to {output.max()}")
         return
     columns = ["sample>", "largest output>"]
     if values is not None:
@@ -117,9 +116,9 @@ def _predictions(
         if labels is not None:
             row += [str(labels[sample]), "right" if labels[sample] == classes[sample] else "wrong"]
         table.add_row(*row)
-    console.print(table)
+    emit(table)
     if samples > SHOWN:
-        console.print(f"… and {samples - SHOWN} more samples (--output keeps them all)")
+        emit(f"… and {samples - SHOWN} more samples (--output keeps them all)")
 
 
 def _costs(report: Report) -> None:
@@ -132,4 +131,4 @@ def _costs(report: Report) -> None:
         table.add_row(name, f"{phase['seconds']:.3f}", grouped(phase["rounds"]), size(sum(by_party)), most)
         seconds, rounds, sent = seconds + phase["seconds"], rounds + phase["rounds"], sent + sum(by_party)
     table.add_row("all", f"{seconds:.3f}", grouped(rounds), size(sent), "")
-    out().print(table)
+    emit(table)
