@@ -132,7 +132,9 @@ class PartyLinks:
                     open_parties.discard(party)
                     verdicts.append((_rank(error), error))
             time.sleep(0.005)
-        return min(verdicts, key=lambda verdict: verdict[0])[1]
+        # Of two parties that wait, one may wait for the other: the one to blame is the one that says nothing.
+        silent = {f"party {party} " for party in open_parties}
+        return min(verdicts, key=lambda verdict: (verdict[0], not any(label in verdict[1].what for label in silent)))[1]
 
 
 #: Rank of a party that ended without a word: more of a cause than what others say about its end.

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ Transport = Literal["unix", "tcp"]
 #: A Unix socket's path has room for this many bytes on every system.
 _PATH_BYTES = 100
 _EXIT_SECONDS = 2.0
+#: From the moment a process's descriptors are closed until its status can be had.
+_DEATH_SECONDS = 0.5
 #: Of the launcher's environment a party gets these, and PYTHONPATH as the launcher resolved it.
 _ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "TMPDIR")
 _ENVIRONMENT_PREFIX = "MPC_BRIDGE_"
@@ -98,14 +101,23 @@ class PartyProcesses:
                 self._channels.append(
                     handshake.connect(address, self._token, CLIENT, party, label_of(party), waiter))
         except PeerError:
-            # Whoever ended takes the others with it; the one that ended first says why.
-            for party, process in enumerate(self._processes):
-                if process.poll() is not None:
-                    raise PeerLost(self.obituary(party), where=f"party {party}, before the session started",
-                                   hint="run with --debug to see what it said") from None
-            raise
+            party = self._first_dead()
+            if party is None:
+                raise
+            raise PeerLost(self.obituary(party), where=f"party {party}, before the session started",
+                           hint="run with --debug to see what it said") from None
         self._remove_directory()
         return self._channels
+
+    def _first_dead(self) -> int | None:
+        """A party whose process ended, if there is one: it may take a moment to show."""
+        deadline = time.monotonic() + _DEATH_SECONDS
+        while time.monotonic() < deadline:
+            for party, process in enumerate(self._processes):
+                if process.poll() is not None:
+                    return party
+            time.sleep(0.01)
+        return None
 
     def pids(self) -> list[int]:
         """Process ids, by party."""

@@ -32,7 +32,8 @@ class Relay:
         self.streams: dict[tuple[int, int], bytearray] = defaultdict(bytearray)
         self._directory = tempfile.TemporaryDirectory(prefix="mpc-bridge-tap-")
         self._listeners: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
+        self._doors: list[threading.Thread] = []
+        self._pumps: list[threading.Thread] = []
 
     def __enter__(self) -> Relay:
         return self
@@ -43,13 +44,15 @@ class Relay:
             # close alone does not wake a thread that waits in accept
             listener.shutdown(socket.SHUT_RDWR)
             listener.close()
+        for door in self._doors:
+            door.join(5)
         self.join()
         self._directory.cleanup()
 
     def join(self) -> None:
         """Wait until everything that was sent has been seen; only after the parties ended."""
-        for thread in self._threads:
-            thread.join(5)
+        for pump in self._pumps:
+            pump.join(5)
 
     def received_by(self, party: int) -> bytes:
         """All bytes that one party received, from everybody."""
@@ -69,14 +72,9 @@ class Relay:
             listener.bind(("127.0.0.1", 0))
         listener.listen(16)
         self._listeners.append(listener)
-        self._run(self._accept, listener, party, address)
+        _run(self._doors, self._accept, listener, party, address)
         name = listener.getsockname()
         return name if isinstance(name, str) else (str(name[0]), int(name[1]))
-
-    def _run(self, function: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=function, args=arguments, daemon=True)
-        thread.start()
-        self._threads.append(thread)
 
     def _accept(self, listener: socket.socket, party: int, address: Address) -> None:
         while True:
@@ -84,7 +82,7 @@ class Relay:
                 front, _ = listener.accept()
             except OSError:
                 return
-            self._run(self._connect, front, party, address)
+            _run(self._pumps, self._connect, front, party, address)
 
     def _connect(self, front: socket.socket, party: int, address: Address) -> None:
         hello = bytearray()
@@ -99,8 +97,8 @@ class Relay:
         back.connect(address)
         self.streams[peer, party] += hello
         back.sendall(hello)
-        self._run(self._pump, front, back, self.streams[peer, party])
-        self._run(self._pump, back, front, self.streams[party, peer])
+        _run(self._pumps, self._pump, front, back, self.streams[peer, party])
+        _run(self._pumps, self._pump, back, front, self.streams[party, peer])
 
     def _pump(self, source: socket.socket, sink: socket.socket, record: bytearray) -> None:
         """Until the source ends; then the sink sees the end too."""
@@ -110,8 +108,13 @@ class Relay:
                 sink.sendall(data)
         except OSError:
             pass
-        for end, how in ((sink, socket.SHUT_WR), (source, socket.SHUT_RD)):
-            try:
-                end.shutdown(how)
-            except OSError:
-                pass
+        try:
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+def _run(threads: list[threading.Thread], function: Callable[..., None], *arguments: Any) -> None:
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    threads.append(thread)
