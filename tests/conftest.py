@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 
 # Before numpy loads: one worker per core is already parallel.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import pytest
+import pytest  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,13 @@ def vector_names() -> list[str]:
     """
     root = vectors_root()
     return sorted(path.parent.name for path in root.glob("*/model.tflite"))
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """Fails when no plugin can be found: what the package offers is looked up where it is installed."""
+    if not entry_points(group="mpc_bridge.backends"):
+        pytest.fail("mpc-bridge is not installed here, so no backend is found: run make test, or pip install -e .")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +24,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, installed: None) -> Run:
     """``run(*arguments, env=...)`` in ``tmp_path``, as a pipe sees it."""
-    if not entry_points(group="mpc_bridge.backends"):
-        pytest.fail("mpc-bridge is not installed here, so no backend is found: run make test, or pip install -e .")
 
     def invoke(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -211,7 +208,7 @@ def test_tables_have_one_row_each_and_no_trailing_space(run: Run) -> None:
     assert all(line == line.rstrip() for line in [*ops, *backends])
 
 
-def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path, installed: None) -> None:
     command = f"{sys.executable} -m mpc_bridge show {MODEL} --program | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == ""
@@ -230,7 +227,7 @@ def test_wrong_results_and_aborts(run: Run, tmp_path: Path, backend: str, code: 
         assert json.loads((tmp_path / "out.json").read_text())["matches_reference"] is False
 
 
-def test_a_lost_party_ends_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_lost_party_ends_the_run(tmp_path: Path, installed: None) -> None:
     """Kill one party in the middle of a long run: exit code 5, no file, no process left."""
     arguments = ["eval", str(MODEL), "--samples", "2000", "--no-check", "--output", "out.npz", "--report", "out.json"]
     launcher = subprocess.Popen(
