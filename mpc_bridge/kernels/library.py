@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,21 @@ def load() -> tuple[Any, Any]:
     """
     ffi = cffi.FFI()
     try:
-        ffi.cdef(_declarations(HEADER.read_text(encoding="utf-8")))
+        declarations = _declarations(HEADER.read_text(encoding="utf-8"))
     except OSError as error:
         raise KernelError("the kernel library's header is missing", where=str(error), hint=_REINSTALL) from error
+    ffi.cdef(declarations)
     if not LIBRARY.exists():
         raise KernelError("the native kernel library has not been built", where=str(LIBRARY), hint=_REBUILD)
     try:
         lib = ffi.dlopen(str(LIBRARY))
     except OSError as error:
         raise KernelError("the native kernel library cannot be loaded", where=str(error), hint=_REBUILD) from error
-    wanted = int(lib.MPCB_ABI_VERSION)
-    try:
-        found = int(lib.mpcb_version())
-    except AttributeError as error:
-        raise KernelError("this is not a kernel library of mpc-bridge", where=str(LIBRARY), hint=_REBUILD) from error
+    # cffi looks symbols up at first use; a library older than the header shall fail here, with advice
+    missing = [name for name in re.findall(r"\b(mpcb_\w+)\(", declarations) if not hasattr(lib, name)]
+    if missing:
+        raise KernelError(f"the native kernel library has no {missing[0]}", where=str(LIBRARY), hint=_REBUILD)
+    wanted, found = int(lib.MPCB_ABI_VERSION), int(lib.mpcb_version())
     if found != wanted:
         raise KernelError(
             f"the native kernel library has version {found}, this package needs {wanted}",

@@ -5,8 +5,8 @@
 namespace mpcb::MPCB_TARGET {
 namespace {
 
-// A plane row is cut into cache lines of 512 elements; whole lines are moved, so that planes whose stride is a power of two do
-// not evict one another while eight bytes of each are in flight.
+// A plane row is cut into cache lines of 512 elements; whole lines are moved, so that planes whose stride is a power of
+// two do not evict one another while eight bytes of each are in flight.
 constexpr size_t kLine = kLanes * kGroups;
 
 void store_lines(const Lines& lines, unsigned planes, uint8_t* row, size_t stride) {

@@ -1,8 +1,8 @@
 // AES on bit planes: every operation is on whole machine words, so nothing secret becomes an address or a branch.
 //
-// The S-box inverts in the tower field GF(((2^2)^2)^2): GF(4) = GF(2)[w]/(w^2 + w + 1), GF(16) = GF(4)[x]/(x^2 + x + w),
-// GF(256) = GF(16)[y]/(y^2 + y + w x). Bits, low to high: 1, w, x, wx, y, wy, xy, wxy. The two matrices below change basis
-// (X of FIPS-197 maps to the tower element 122) and back, the latter composed with the S-box's affine map.
+// The S-box inverts in the tower field GF(((2^2)^2)^2): GF(4) = GF(2)[w]/(w^2 + w + 1), GF(16) = GF(4)[x]/(x^2 + x +
+// w), GF(256) = GF(16)[y]/(y^2 + y + w x). Bits, low to high: 1, w, x, wx, y, wy, xy, wxy. The two matrices below
+// change basis (X of FIPS-197 maps to the tower element 122) and back, the latter composed with the S-box's affine map.
 #pragma once
 
 #include "kernels.h"

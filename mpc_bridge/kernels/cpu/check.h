@@ -24,11 +24,12 @@ inline bool element_count(size_t* count, Factors... factors) {
 
 inline int check_geometry(const mpcb_geometry* g) {
   if (g == nullptr) return MPCB_NULL_POINTER;
-  for (const int64_t extent : {g->batch, g->in_height, g->in_width, g->in_channels, g->out_height, g->out_width,
-                               g->out_channels, g->kernel_height, g->kernel_width, g->stride_height, g->stride_width,
-                               g->dilation_height, g->dilation_width})
+  for (const int64_t extent :
+       {g->batch, g->in_height, g->in_width, g->in_channels, g->out_height, g->out_width, g->out_channels,
+        g->kernel_height, g->kernel_width, g->stride_height, g->stride_width, g->dilation_height, g->dilation_width})
     if (!valid_extent(extent)) return MPCB_BAD_GEOMETRY;
-  if (g->pad_top < 0 || g->pad_left < 0 || g->pad_top >= (1 << 24) || g->pad_left >= (1 << 24)) return MPCB_BAD_GEOMETRY;
+  if (g->pad_top < 0 || g->pad_left < 0 || g->pad_top >= (1 << 24) || g->pad_left >= (1 << 24))
+    return MPCB_BAD_GEOMETRY;
   size_t count;
   if (!element_count(&count, g->batch, g->in_height, g->in_width, g->in_channels) ||
       !element_count(&count, g->batch, g->out_height, g->out_width, g->out_channels) ||

@@ -1,4 +1,5 @@
-// Dense 2-D convolution as a sum of ring matrix products: the image is unfolded in cache-sized blocks, never as a whole.
+// Dense 2-D convolution as a sum of ring matrix products: the image is unfolded in cache-sized blocks, never as a
+// whole.
 #include "gemm.h"
 #include "kernels.h"
 #include "window.h"
@@ -23,7 +24,8 @@ void conv2d_pack(const mpcb_geometry& g, int terms, const uint64_t* const* w, ui
         for (size_t c = first; c < first + kPanel; c++) *packed++ = c < channels ? w[t][c * depth + k] : 0;
 }
 
-// Copies unfolded columns [start, start + depth) of one output pixel, minus zero, to `row`; cells outside the image are 0.
+// Copies unfolded columns [start, start + depth) of one output pixel, minus zero, to `row`; cells outside the image are
+// 0.
 //
 // Kernel positions that are neighbours in memory form a run: a whole kernel row where columns are not dilated.
 struct Unfold {
@@ -32,9 +34,7 @@ struct Unfold {
   int64_t run;          // words per run
 
   explicit Unfold(const mpcb_geometry& geometry)
-      : g(geometry),
-        run_columns(g.dilation_width == 1 ? g.kernel_width : 1),
-        run(run_columns * g.in_channels) {}
+      : g(geometry), run_columns(g.dilation_width == 1 ? g.kernel_width : 1), run(run_columns * g.in_channels) {}
 
   void operator()(const uint64_t* x, uint64_t zero, int64_t pixel, int64_t start, int64_t depth, uint64_t* row) const {
     const int64_t ow = pixel % g.out_width, oh = pixel / g.out_width % g.out_height;

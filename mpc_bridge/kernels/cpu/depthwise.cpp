@@ -1,4 +1,5 @@
-// Depthwise 2-D convolution: channels are independent, so sums of a few channels stay in registers over all terms and taps.
+// Depthwise 2-D convolution: channels are independent, so sums of a few channels stay in registers over all terms and
+// taps.
 #include <cstring>
 
 #include "kernels.h"
@@ -23,7 +24,8 @@ static inline Vector load(const uint64_t* from) {
   return v;
 }
 
-// Which input channel an output channel reads: its own, the only one, or one of several that are each read `multiplier` times.
+// Which input channel an output channel reads: its own, the only one, or one of several that are each read `multiplier`
+// times.
 struct Own {
   uint64_t one(const uint64_t* cell, int64_t channel) const { return cell[channel]; }
   Vector vector(const uint64_t* cell, int64_t channel) const { return load(cell + channel); }
@@ -42,7 +44,8 @@ struct Shared {
   }
 };
 
-// One output pixel: where its window starts (element offset of kernel position (0, 0), maybe outside) and its valid taps.
+// One output pixel: where its window starts (element offset of kernel position (0, 0), maybe outside) and its valid
+// taps.
 struct Pixel {
   int64_t origin;
   Taps rows, columns;
@@ -52,7 +55,8 @@ struct Pixel {
 template <class Tap>
 static inline void for_each_tap(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* const* w,
                                 const Pixel& pixel, Tap tap) {
-  const int64_t row_step = g.dilation_height * g.in_width * g.in_channels, column_step = g.dilation_width * g.in_channels;
+  const int64_t row_step = g.dilation_height * g.in_width * g.in_channels,
+                column_step = g.dilation_width * g.in_channels;
   for (int t = 0; t < terms; t++)
     for (int64_t kh = pixel.rows.first; kh < pixel.rows.last; kh++) {
       int64_t cell = pixel.origin + kh * row_step + pixel.columns.first * column_step;

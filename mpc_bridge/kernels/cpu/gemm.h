@@ -57,7 +57,8 @@ static inline void tile(const uint64_t* a, size_t a_stride, const uint64_t* b, s
 
 constexpr size_t kTileRows = 4;
 
-// There is no 64-bit multiplier: a * b = al * bl + 2^32 (ah * bl + al * bh), and the two sums are shifted together only once.
+// There is no 64-bit multiplier: a * b = al * bl + 2^32 (ah * bl + al * bh), and the two sums are shifted together only
+// once.
 template <int Rows>
 static inline void tile(const uint64_t* a, size_t a_stride, const uint64_t* b, size_t depth, uint64_t* z,
                         size_t z_stride, size_t columns, bool accumulate) {
@@ -75,8 +76,8 @@ static inline void tile(const uint64_t* a, size_t a_stride, const uint64_t* b, s
         const __m256i a_low = _mm256_set1_epi64x(static_cast<int64_t>(factor));
         const __m256i a_high = _mm256_srli_epi64(a_low, 32);
         low[r] = _mm256_add_epi64(low[r], _mm256_mul_epu32(a_low, b_low));
-        cross[r] = _mm256_add_epi64(
-            cross[r], _mm256_add_epi64(_mm256_mul_epu32(a_high, b_low), _mm256_mul_epu32(a_low, b_high)));
+        cross[r] = _mm256_add_epi64(cross[r],
+                                    _mm256_add_epi64(_mm256_mul_epu32(a_high, b_low), _mm256_mul_epu32(a_low, b_high)));
       }
     }
 #pragma GCC unroll 4

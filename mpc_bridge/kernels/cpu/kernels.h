@@ -2,7 +2,8 @@
 //
 // A body assumes checked arguments: the *_abi.cpp files check, then call through active(). Bodies live in namespace
 // mpcb::MPCB_TARGET, once per target. They must not instantiate standard-library templates or call non-static inline
-// functions from outside that namespace: the linker keeps one copy of those, which may hold instructions that this CPU lacks.
+// functions from outside that namespace: the linker keeps one copy of those, which may hold instructions that this CPU
+// lacks.
 #pragma once
 
 #include <cstddef>
@@ -87,7 +88,7 @@ extern const DepthwiseKernels depthwise_kernels;
 extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;
-}
+}  // namespace MPCB_TARGET
 #endif
 
 }  // namespace mpcb

@@ -1,6 +1,7 @@
 // AES-128 in counter mode as a pseudo-random function, for kernels that consume it in place. Per target, see kernels.h.
 //
-// Block j of a stream is AES(key, be64(domain) || be64(j)), so a stream equals OpenSSL's AES-128-CTR with that initial block.
+// Block j of a stream is AES(key, be64(domain) || be64(j)), so a stream equals OpenSSL's AES-128-CTR with that initial
+// block.
 #pragma once
 
 #include "kernels.h"
@@ -59,8 +60,8 @@ static inline void keystream(const PrfSchedule& schedule, uint64_t domain, uint6
                              size_t blocks) {
   __m512i keys[11];
   for (int r = 0; r < 11; r++)
-    keys[r] = _mm512_broadcast_i32x4(
-        _mm_load_si128(reinterpret_cast<const __m128i*>(schedule.round_keys + kBlockBytes * r)));
+    keys[r] =
+        _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(schedule.round_keys + kBlockBytes * r)));
   const int64_t high = static_cast<int64_t>(domain);
   const auto at = [first](uint64_t i) { return static_cast<int64_t>(first + i); };
   __m512i counter = _mm512_set_epi64(at(3), high, at(2), high, at(1), high, at(0), high);

@@ -1,7 +1,7 @@
 // Transposition of bits and bytes, 64 elements at a time. Per target, see kernels.h.
 //
-// A 64 x 64 bit matrix is transposed in two halves: words to byte rows (row b holds byte b of all 64 words), then each byte row
-// to eight bit planes. Only the byte rows that are asked for are taken.
+// A 64 x 64 bit matrix is transposed in two halves: words to byte rows (row b holds byte b of all 64 words), then each
+// byte row to eight bit planes. Only the byte rows that are asked for are taken.
 #pragma once
 
 #include <cstring>
@@ -88,13 +88,14 @@ static inline void transpose_lines(Lines& lines) {
 
 // Byte 8 i + j of a register goes to place 8 j + i: its own inverse.
 static inline __m512i transpose_bytes_8x8(__m512i v) {
-  const __m512i first = _mm512_set_epi64(0x3f372f271f170f07, 0x3e362e261e160e06, 0x3d352d251d150d05, 0x3c342c241c140c04,
-                                         0x3b332b231b130b03, 0x3a322a221a120a02, 0x3931292119110901, 0x3830282018100800);
+  const __m512i first =
+      _mm512_set_epi64(0x3f372f271f170f07, 0x3e362e261e160e06, 0x3d352d251d150d05, 0x3c342c241c140c04,
+                       0x3b332b231b130b03, 0x3a322a221a120a02, 0x3931292119110901, 0x3830282018100800);
   return _mm512_permutexvar_epi8(first, v);
 }
 
-// Transposes each 8 x 8 bit matrix (byte i is row i): the matrix times unit vector j is column j. GFNI numbers rows from the
-// top byte down, hence the reversal.
+// Transposes each 8 x 8 bit matrix (byte i is row i): the matrix times unit vector j is column j. GFNI numbers rows
+// from the top byte down, hence the reversal.
 static inline __m512i transpose_bits_8x8(__m512i v) {
   const __m512i reversed = _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
   const __m512i units = _mm512_set1_epi64(static_cast<int64_t>(0x8040201008040201));
