@@ -1,4 +1,4 @@
-"""Whole local runs: the right answer, honest counts, nothing in the clear at a party, and nothing left when it fails."""
+"""Whole local runs: the right answer, honest counts, nothing in the clear at a party, nothing left after a failure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ import mpc_bridge
 from mpc_bridge.backends.replicated.backend import Rep3Backend
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate_samples
-from mpc_bridge.errors import InputError, MalformedFrame, MpcBridgeError, PeerError, PeerLost, PeerTimeout, ProtocolAbort
+from mpc_bridge.errors import (
+    InputError,
+    MalformedFrame,
+    MpcBridgeError,
+    PeerError,
+    PeerLost,
+    PeerTimeout,
+    ProtocolAbort,
+)
 from mpc_bridge.importers.tflite import load
 from mpc_bridge.runtime.launcher import PartyTraceback, ProgressEvent, evaluate_local
 from mpc_bridge.runtime.transport import HEADER, HEADER_BYTES, Kind

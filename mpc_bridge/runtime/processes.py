@@ -101,10 +101,10 @@ class PartyProcesses:
                 self._channels.append(
                     handshake.connect(address, self._token, CLIENT, party, label_of(party), waiter))
         except PeerError:
-            party = self._first_dead()
-            if party is None:
+            dead = self._first_dead()
+            if dead is None:
                 raise
-            raise PeerLost(self.obituary(party), where=f"party {party}, before the session started",
+            raise PeerLost(self.obituary(dead), where=f"party {dead}, before the session started",
                            hint="run with --debug to see what it said") from None
         self._remove_directory()
         return self._channels
