@@ -6,12 +6,11 @@ using mpcb::any_null;
 
 namespace {
 
-constexpr int kMostTerms = 16;
 constexpr int64_t kPanel = 16;
 
 int check_terms(const mpcb_geometry* geometry, int terms) {
   if (const int status = mpcb::check_geometry(geometry)) return status;
-  return terms < 1 || terms > kMostTerms ? MPCB_BAD_ARGUMENT : MPCB_OK;
+  return terms < 1 || terms > mpcb::kMostTerms ? MPCB_BAD_ARGUMENT : MPCB_OK;
 }
 
 int check_arrays(int terms, const uint64_t* const* arrays) {

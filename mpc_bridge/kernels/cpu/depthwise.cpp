@@ -44,24 +44,17 @@ struct Shared {
   }
 };
 
-// One output pixel: where its window starts (element offset of kernel position (0, 0), maybe outside) and its valid
-// taps.
-struct Pixel {
-  int64_t origin;
-  Taps rows, columns;
-};
-
 // Calls tap(t, cell, filter) for every term and valid tap; cell and filter are at channel 0.
 template <class Tap>
 static inline void for_each_tap(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* const* w,
-                                const Pixel& pixel, Tap tap) {
+                                const Window& window, Tap tap) {
   const int64_t row_step = g.dilation_height * g.in_width * g.in_channels,
                 column_step = g.dilation_width * g.in_channels;
   for (int t = 0; t < terms; t++)
-    for (int64_t kh = pixel.rows.first; kh < pixel.rows.last; kh++) {
-      int64_t cell = pixel.origin + kh * row_step + pixel.columns.first * column_step;
-      int64_t filter = (kh * g.kernel_width + pixel.columns.first) * g.out_channels;
-      for (int64_t kw = pixel.columns.first; kw < pixel.columns.last; kw++) {
+    for (int64_t kh = window.rows.first; kh < window.rows.last; kh++) {
+      int64_t cell = window.origin + kh * row_step + window.columns.first * column_step;
+      int64_t filter = (kh * g.kernel_width + window.columns.first) * g.out_channels;
+      for (int64_t kw = window.columns.first; kw < window.columns.last; kw++) {
         tap(t, x[t] + cell, w[t] + filter);
         cell += column_step;
         filter += g.out_channels;
@@ -72,37 +65,36 @@ static inline void for_each_tap(const mpcb_geometry& g, int terms, const uint64_
 template <class Reads>
 void depthwise(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,
                const uint64_t* const* w, Reads reads, uint64_t* z) {
-  static const uint64_t no_zeros[64] = {};
+  static const uint64_t no_zeros[kMostTerms] = {};
   const uint64_t* zero = x_zero == nullptr ? no_zeros : x_zero;
-  for (int64_t b = 0; b < g.batch; b++)
-    for (int64_t oh = 0; oh < g.out_height; oh++)
-      for (int64_t ow = 0; ow < g.out_width; ow++, z += g.out_channels) {
-        const Pixel pixel = {cell_offset(g, b, oh, ow, 0, 0), valid_rows(g, oh), valid_columns(g, ow)};
-        int64_t c = 0;
-        for (; c + 4 * kVector <= g.out_channels; c += 4 * kVector) {
-          Vector sum[4] = {};
-          for_each_tap(g, terms, x, w, pixel, [&](int t, const uint64_t* cell, const uint64_t* filter) {
+  Pixels remaining(g);
+  for (int64_t pixel = g.batch * g.out_height * g.out_width; pixel != 0; pixel--, z += g.out_channels) {
+    const Window window = remaining.next();
+    int64_t c = 0;
+    for (; c + 4 * kVector <= g.out_channels; c += 4 * kVector) {
+      Vector sum[4] = {};
+      for_each_tap(g, terms, x, w, window, [&](int t, const uint64_t* cell, const uint64_t* filter) {
 #pragma GCC unroll 4
-            for (int i = 0; i < 4; i++)
-              sum[i] += (reads.vector(cell, c + kVector * i) - zero[t]) * load(filter + c + kVector * i);
-          });
-          memcpy(z + c, sum, sizeof sum);
-        }
-        for (; c + kVector <= g.out_channels; c += kVector) {
-          Vector sum{};
-          for_each_tap(g, terms, x, w, pixel, [&](int t, const uint64_t* cell, const uint64_t* filter) {
-            sum += (reads.vector(cell, c) - zero[t]) * load(filter + c);
-          });
-          memcpy(z + c, &sum, sizeof sum);
-        }
-        for (; c < g.out_channels; c++) {
-          uint64_t sum = 0;
-          for_each_tap(g, terms, x, w, pixel, [&](int t, const uint64_t* cell, const uint64_t* filter) {
-            sum += (reads.one(cell, c) - zero[t]) * filter[c];
-          });
-          z[c] = sum;
-        }
-      }
+        for (int i = 0; i < 4; i++)
+          sum[i] += (reads.vector(cell, c + kVector * i) - zero[t]) * load(filter + c + kVector * i);
+      });
+      memcpy(z + c, sum, sizeof sum);
+    }
+    for (; c + kVector <= g.out_channels; c += kVector) {
+      Vector sum{};
+      for_each_tap(g, terms, x, w, window, [&](int t, const uint64_t* cell, const uint64_t* filter) {
+        sum += (reads.vector(cell, c) - zero[t]) * load(filter + c);
+      });
+      memcpy(z + c, &sum, sizeof sum);
+    }
+    for (; c < g.out_channels; c++) {
+      uint64_t sum = 0;
+      for_each_tap(g, terms, x, w, window, [&](int t, const uint64_t* cell, const uint64_t* filter) {
+        sum += (reads.one(cell, c) - zero[t]) * filter[c];
+      });
+      z[c] = sum;
+    }
+  }
 }
 
 void depthwise2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero,

@@ -48,6 +48,9 @@ struct PlaneKernels {
   void (*run)(const PlaneRun& run);
 };
 
+// Most products that one linear call sums.
+constexpr int kMostTerms = 16;
+
 struct DenseKernels {
   void (*conv2d_pack)(const mpcb_geometry& geometry, int terms, const uint64_t* const* w, uint64_t* packed);
   void (*conv2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,

@@ -37,18 +37,18 @@ void add_constant(const uint64_t* x, uint64_t a, uint64_t* out, size_t n) {
 }
 
 void window_sum(const mpcb_geometry& g, const uint64_t* x, uint64_t* z) {
-  const size_t channels = static_cast<size_t>(g.in_channels);
-  for (int64_t b = 0; b < g.batch; b++)
-    for (int64_t oh = 0; oh < g.out_height; oh++)
-      for (int64_t ow = 0; ow < g.out_width; ow++, z += channels) {
-        for (size_t c = 0; c < channels; c++) z[c] = 0;
-        const Taps rows = valid_rows(g, oh), columns = valid_columns(g, ow);
-        for (int64_t kh = rows.first; kh < rows.last; kh++)
-          for (int64_t kw = columns.first; kw < columns.last; kw++) {
-            const uint64_t* cell = x + cell_offset(g, b, oh, ow, kh, kw);
-            for (size_t c = 0; c < channels; c++) z[c] += cell[c];
-          }
+  const int64_t channels = g.in_channels;
+  Pixels remaining(g);
+  for (int64_t pixel = g.batch * g.out_height * g.out_width; pixel != 0; pixel--, z += channels) {
+    const Window window = remaining.next();
+    for (int64_t c = 0; c < channels; c++) z[c] = 0;
+    for (int64_t kh = window.rows.first; kh < window.rows.last; kh++)
+      for (int64_t kw = window.columns.first; kw < window.columns.last; kw++) {
+        const uint64_t* cell =
+            x + window.origin + (kh * g.dilation_height * g.in_width + kw * g.dilation_width) * channels;
+        for (int64_t c = 0; c < channels; c++) z[c] += cell[c];
       }
+  }
 }
 
 void axis_sum(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z) {

@@ -11,9 +11,13 @@ struct Taps {
 };
 
 static inline Taps valid_taps(int64_t start, int64_t dilation, int64_t kernel, int64_t extent) {
-  // start + k * dilation >= 0 and < extent
-  int64_t first = start >= 0 ? 0 : (-start + dilation - 1) / dilation;
-  int64_t last = start >= extent ? 0 : (extent - start + dilation - 1) / dilation;
+  // start + k * dilation >= 0 and < extent; divisions are slow and dilation is rare
+  int64_t first = start >= 0 ? 0 : -start;
+  int64_t last = start >= extent ? 0 : extent - start;
+  if (dilation != 1) {
+    first = (first + dilation - 1) / dilation;
+    last = (last + dilation - 1) / dilation;
+  }
   if (last > kernel) last = kernel;
   if (first > last) first = last;
   return {first, last};
@@ -27,11 +31,36 @@ static inline Taps valid_columns(const mpcb_geometry& g, int64_t ow) {
   return valid_taps(ow * g.stride_width - g.pad_left, g.dilation_width, g.kernel_width, g.in_width);
 }
 
-// Element offset of channel 0 of the cell that output (b, oh, ow) reads at kernel position (kh, kw).
-static inline int64_t cell_offset(const mpcb_geometry& g, int64_t b, int64_t oh, int64_t ow, int64_t kh, int64_t kw) {
-  const int64_t ih = oh * g.stride_height - g.pad_top + kh * g.dilation_height;
-  const int64_t iw = ow * g.stride_width - g.pad_left + kw * g.dilation_width;
-  return ((b * g.in_height + ih) * g.in_width + iw) * g.in_channels;
-}
+// One output pixel: where its window starts (element offset of kernel position (0, 0), perhaps outside) and its valid
+// taps.
+struct Window {
+  int64_t origin;
+  Taps rows, columns;
+};
+
+// Output pixels in memory order.
+class Pixels {
+ public:
+  explicit Pixels(const mpcb_geometry& geometry) : g(geometry) {}
+
+  Window next() {
+    const int64_t ih = oh * g.stride_height - g.pad_top, iw = ow * g.stride_width - g.pad_left;
+    const Window window = {((b * g.in_height + ih) * g.in_width + iw) * g.in_channels, rows, valid_columns(g, ow)};
+    if (++ow == g.out_width) {
+      ow = 0;
+      if (++oh == g.out_height) {
+        oh = 0;
+        b++;
+      }
+      rows = valid_rows(g, oh);
+    }
+    return window;
+  }
+
+ private:
+  const mpcb_geometry& g;
+  int64_t b = 0, oh = 0, ow = 0;
+  Taps rows = valid_rows(g, 0);
+};
 
 }  // namespace mpcb::MPCB_TARGET
