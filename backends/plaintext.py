@@ -38,10 +38,8 @@ _WIRE = np.dtype("<i8")
 
 def signed(x: IntArray, bits: int) -> IntArray:
     """The integer in ``[-2**(bits-1), 2**(bits-1))`` that x is modulo ``2**bits``; ``1 <= bits <= 64``."""
-    if bits == 64:
-        return x  # int64 arithmetic wraps by itself
-    half = np.int64(1) << (bits - 1)
-    return np.asarray(((x + half) & ((np.int64(1) << bits) - 1)) - half, np.int64)
+    above = 64 - bits
+    return np.asarray((x << above) >> above, np.int64)
 
 
 def cells(image: IntArray, geometry: Geometry, fill: int) -> Iterator[tuple[int, int, IntArray]]:

@@ -60,12 +60,16 @@ class RoleCompiler:
             self._code.cut()
             for wire in sending:
                 self._receive(wire)
+        self._output()
+        return self._code.finish(len(self._interactive))
+
+    def _output(self) -> None:
         outputs = []
         if self._role == 0:
-            outputs += [self._clear_wire(wire) for wire in circuit.left_outputs]
+            outputs += [self._clear_wire(wire) for wire in self._circuit.left_outputs]
         for side in (OWN, NEXT):
-            outputs += [self._plane(self._components(wire)[side]) for wire in circuit.shared_outputs]
-        return self._code.finish(outputs, len(self._interactive))
+            outputs += [self._plane(self._components(wire)[side]) for wire in self._circuit.shared_outputs]
+        self._code.output(outputs)
 
     def _needed(self) -> list[int]:
         """Interactive wires that an output depends on, in order."""

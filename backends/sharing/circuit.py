@@ -45,6 +45,8 @@ class Kind(IntEnum):
     DOT = 11
     REVEAL = 12
     REVEAL_INNER = 13
+    COMPONENT = 14
+    OPENED = 15
 
 
 #: The clear wire that is one in every lane; a zero coefficient is left out instead.
@@ -57,23 +59,38 @@ Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Sum:
+    """A claim for a verifying protocol: ``left + right = total`` modulo ``2**len(total)``, on shared wires, lowest first.
+
+    A missing high bit (None) is zero.
+    """
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    total: tuple[int | None, ...]
+
+
+
+@dataclass(frozen=True)
 class Gate:
     """``operands`` are wires; ``pairs`` the products of the summing gates, ``(shared, right or shared)``.
 
-    ``index`` numbers the planes of an input.
+    ``index`` numbers the planes of an input; ``component`` is which one a COMPONENT wire's plane is.
     """
 
     kind: Kind
     operands: tuple[int, ...] = ()
     pairs: tuple[Pair, ...] = ()
     index: int = 0
+    component: int = 0
 
 
 @dataclass(eq=False)
 class Circuit:
     """Gates in topological order; wire ``i`` is the output of ``gates[i]``.
 
-    ``shared_outputs`` and ``left_outputs`` are the wires a caller wants, in order.
+    ``shared_outputs`` and ``left_outputs`` are the wires a caller wants, in order. ``sums`` say how the circuit's arithmetic
+    operands and results belong together: protocols that verify turn them into relations, others ignore them.
     """
 
     gates: list[Gate] = field(default_factory=list)
@@ -81,6 +98,8 @@ class Circuit:
     left_inputs: int = 0
     right_inputs: int = 0
     shared_inputs: int = 0
+    component_inputs: list[int] = field(default_factory=list)
+    sums: list[Sum] = field(default_factory=list)
     shared_outputs: list[int] = field(default_factory=list)
     left_outputs: list[int] = field(default_factory=list)
     _known: dict[Gate, int] = field(default_factory=dict, repr=False)
@@ -128,6 +147,16 @@ class Circuit:
         first, self.shared_inputs = self.shared_inputs, self.shared_inputs + count
         return [self._add(Gate(Kind.SHARED_INPUT, index=first + i)) for i in range(count)]
 
+    def component(self, number: int, count: int) -> list[int]:
+        """``count`` further planes that are component ``number`` of a shared wire whose other components are zero.
+
+        Only verification reads them: they are filled, in order, after the last round.
+        """
+        first = len(self.component_inputs)
+        wires = [self._add(Gate(Kind.COMPONENT, index=first + i, component=number)) for i in range(count)]
+        self.component_inputs += wires
+        return wires
+
     # Clear wires of one side ----------------------------------------------------------------------------------------
 
     def clear_not(self, a: int) -> int:
@@ -168,6 +197,10 @@ class Circuit:
         """One minus a shared wire."""
         gate = self.gates[a]
         return gate.operands[0] if gate.kind is Kind.NOT else self._add(Gate(Kind.NOT, (a,)))
+
+    def opened(self, revealed: int) -> int:
+        """What a REVEAL_INNER told the left holder, as a shared wire: the two messages are its components."""
+        return self._add(Gate(Kind.OPENED, (revealed,)))
 
     # One round ------------------------------------------------------------------------------------------------------
 

@@ -57,9 +57,10 @@ class Microprogram:
     """All stages of one role; ``registers`` planes of scratch, the inputs in the first ones, the outputs at ``outputs``.
 
     Attributes:
-        inputs: planes the caller fills, registers ``0..inputs-1``.
+        inputs: planes the caller fills, registers ``0..inputs-1``, before the first stage that reads them.
         outputs: first register of the results; they lie one after the other.
         pads: number of pad planes per key (the pad of gate g is plane g).
+        kept: registers of the planes that the assembler was told to keep, valid after the last stage.
     """
 
     stages: tuple[Stage, ...]
@@ -68,6 +69,7 @@ class Microprogram:
     outputs: int
     output_count: int
     pads: int
+    kept: tuple[int, ...] = ()
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Assembler:
     _cuts: list[int] = field(default_factory=list)
     _sends: list[list[int]] = field(default_factory=list)
     _receives: list[list[int]] = field(default_factory=list)
+    _outputs: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._next = self.inputs
@@ -119,20 +122,23 @@ class Assembler:
         self._cuts.append(len(self._code))
         self._open()
 
-    def finish(self, outputs: Sequence[int], pads: int) -> Microprogram:
-        """Assign real registers; ``outputs`` are copied to consecutive ones at the end."""
-        assigned, used = self._assign(outputs)
-        code = [
-            *self._renamed(assigned),
-            *((int(Op.COPY), used + i, assigned[register], 0) for i, register in enumerate(outputs)),
-        ]
-        bounds = [0, *self._cuts, len(code)]
-        table = np.array(code, dtype=np.int32).reshape(-1, 4)
+    def output(self, registers: Sequence[int]) -> None:
+        """Copy these planes to the output registers, at this point of the program. Once."""
+        for register in registers:
+            self._outputs.append(self.emit(Op.COPY, register))
+
+    def finish(self, pads: int, keep: Sequence[int] = ()) -> Microprogram:
+        """Assign real registers; the planes of ``keep`` stay until the end."""
+        assigned, used = self._assign(keep)
+        bounds = [0, *self._cuts, len(self._code)]
+        table = np.array(self._renamed(assigned), dtype=np.int32).reshape(-1, 4)
         stages = tuple(
             Stage(self._placed(table[start:end], sends, receives), tuple(sends), tuple(receives))
             for start, end, sends, receives in zip(bounds[:-1], bounds[1:], self._sends, self._receives, strict=True)
         )
-        return Microprogram(stages, used + len(outputs), self.inputs, used, len(outputs), pads)
+        kept = tuple(assigned[register] for register in keep)
+        count = len(self._outputs)
+        return Microprogram(stages, used + count, self.inputs, used, count, pads, kept)
 
     @staticmethod
     def _placed(code: npt.NDArray[np.int32], sends: Sequence[int], receives: Sequence[int]) -> npt.NDArray[np.int32]:
@@ -145,7 +151,8 @@ class Assembler:
             placed[rows, link_column] = 0
         return placed
 
-    def _assign(self, outputs: Sequence[int]) -> tuple[list[int], int]:
+    def _assign(self, keep: Sequence[int]) -> tuple[list[int], int]:
+        """Real register of every virtual one; how many there are below the outputs."""
         last = [-1] * self._next
         for at, (op, d, a, b) in enumerate(self._code):
             if op in _READS_A:
@@ -154,8 +161,9 @@ class Assembler:
                 last[b] = at
             if op != Op.SEND:
                 last[d] = max(last[d], at)
-        for register in outputs:
+        for register in keep:
             last[register] = len(self._code)
+        outputs = frozenset(self._outputs)
         assigned = [*range(self.inputs), *([-1] * (self._next - self.inputs))]
         used = self.inputs
         free: list[int] = [i for i in range(self.inputs) if last[i] < 0]
@@ -167,7 +175,7 @@ class Assembler:
                 dying.append(b)
             # every instruction works lane by lane, so a result may take the place of an operand it ends
             free.extend(assigned[register] for register in dying if op == Op.SEND or register != d)
-            if op == Op.SEND:
+            if op == Op.SEND or d in outputs:
                 continue
             if assigned[d] < 0:
                 if not free:
@@ -176,6 +184,8 @@ class Assembler:
                 assigned[d] = free.pop()
             if last[d] == at:
                 free.append(assigned[d])
+        for i, register in enumerate(self._outputs):
+            assigned[register] = used + i
         return assigned, used
 
     def _renamed(self, assigned: Sequence[int]) -> list[Instruction]:

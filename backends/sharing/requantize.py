@@ -27,7 +27,7 @@ from mpc_bridge.backends.sharing.carry import (
     spans,
     tree,
 )
-from mpc_bridge.backends.sharing.circuit import ONE, Circuit
+from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Sum
 from mpc_bridge.backends.sharing.compare import at_most, clamp
 
 #: Kept bits of a requantised value.
@@ -191,45 +191,53 @@ def requantize(
 def to_ring(circuit: Circuit, q: Sequence[int], rho: Sequence[int]) -> list[int]:
     """Left wires of ``w = q - rho`` modulo ``2**len(rho)``: with rho a right operand, a two-sided additive sharing of q.
 
-    Low bits by a Sklansky borrow chain, opened to the left holder; the high bits of ``-rho >> WIDTH`` less the borrow are one
-    REVEAL_INNER each, in the round of the last low bit. w is uniform, so the left holder learns nothing.
+    Low bits by a Sklansky borrow chain, opened to the left holder; the high bits of ``-rho >> len(q)`` less the borrow are one
+    REVEAL_INNER each, in the round of the last low bit. w is uniform, so the left holder learns nothing. Bits of q beyond the ring
+    are dropped.
     """
+    q = q[: len(rho)]
+    width = len(q)
     inverted = [circuit.negate(bit) for bit in q]
-    low = list(rho[:WIDTH])
+    masks = [circuit.lift(mask) for mask in rho]
     layer = [
-        GeneratePropagate(
-            circuit.inner([(bit, mask)]), circuit.xor(bit, circuit.lift(mask)) if i else None
-        )
-        for i, (bit, mask) in enumerate(zip(inverted, low, strict=True))
+        GeneratePropagate(circuit.inner([(bit, rho[i])]), circuit.xor(bit, masks[i]) if i else None)
+        for i, bit in enumerate(inverted)
     ]
     distance = 1
-    while distance < WIDTH:
+    while distance < width:
         layer = [
             combine(circuit, node, layer[i // distance * distance - 1]) if i & distance else node
             for i, node in enumerate(layer)
         ]
         distance *= 2
     borrows = [node.generate for node in layer]
-    opened = []
-    for i in range(WIDTH):
-        bit = circuit.xor(q[i], circuit.lift(low[i]))
-        opened.append(circuit.reveal(circuit.xor(bit, borrows[i - 1]) if i else bit))
+    low = [circuit.xor(q[i], masks[i]) for i in range(width)]
+    low = [circuit.xor(bit, borrows[i - 1]) if i else bit for i, bit in enumerate(low)]
+    high = []
     flip = ONE  # a bit of x and of x - 1 differ iff all lower bits of x are zero
-    for bit in negated(circuit, rho[WIDTH:]):
-        opened.append(circuit.reveal_inner([(borrows[-1], flip)], bit))
+    for bit in negated(circuit, rho[width:]):
+        high.append(circuit.reveal_inner([(borrows[-1], flip)], bit))
         flip = circuit.clear_and(flip, circuit.clear_not(bit))
-    return opened
+    w = [*low, *(circuit.opened(wire) for wire in high)]
+    total = tuple(q[i] if i < width else None for i in range(len(rho)))
+    circuit.sums.append(Sum(tuple(w), tuple(masks), total))
+    first, second = circuit.component(0, len(w)), circuit.component(1, len(w))
+    circuit.sums.append(Sum(tuple(first), tuple(second), tuple(w)))
+    return [*(circuit.reveal(bit) for bit in low), *high]
 
 
 @lru_cache(maxsize=256)
 def requantize_circuit(shape: RequantizeShape) -> Circuit:
     """Left inputs: A's N planes. Right inputs: B's N planes, ``tie_planes``, then rho's k planes when ``ring`` is set.
 
+    Component inputs, for verification: both summands of A (N planes of component 0, N of component 1), then both of w.
     Left outputs: w's k planes. Shared outputs: the 8 result planes, when ``planes`` is set.
     """
     circuit = Circuit()
     a, b = circuit.left(shape.bits), circuit.right(shape.bits)
+    first, second = circuit.component(0, shape.bits), circuit.component(1, shape.bits)
     q = requantize(circuit, a, b, circuit.right(shape.tie_planes), shape)
+    circuit.sums.append(Sum(tuple(first), tuple(second), tuple(circuit.share(bit) for bit in a)))
     if shape.ring:
         circuit.left_outputs = to_ring(circuit, q, circuit.right(shape.ring))
     if shape.planes or not shape.ring:
@@ -238,8 +246,11 @@ def requantize_circuit(shape: RequantizeShape) -> Circuit:
 
 
 @lru_cache(maxsize=64)
-def to_ring_circuit(ring: int) -> Circuit:
-    """Shared inputs: 8 planes. Right inputs: rho's k planes. Left outputs: w's k planes."""
+def to_ring_circuit(ring: int, width: int = WIDTH) -> Circuit:
+    """Shared inputs: ``width`` planes. Right inputs: rho's k planes. Left outputs: w's k planes.
+
+    Component inputs, for verification: both summands of w.
+    """
     circuit = Circuit()
-    circuit.left_outputs = to_ring(circuit, circuit.shared(WIDTH), circuit.right(ring))
+    circuit.left_outputs = to_ring(circuit, circuit.shared(width), circuit.right(ring))
     return circuit
