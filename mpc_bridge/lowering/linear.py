@@ -118,10 +118,19 @@ def bound(circuit: Circuit, op: Op, x: Value, base: int) -> Bounded:
     if users > 1:
         # one array serves several layers, so it cannot be fitted to each
         return Bounded(thresholds.within(-ends - 1 - reach, ends + reach), channel, None)
+    fitted, first, last = with_bias(thresholds, reach)
+    return Bounded(fitted, channel, (first, last))
+
+
+def with_bias(thresholds: Thresholds, reach: int) -> tuple[Thresholds, Ints, Ints]:
+    """Thresholds of ``S + b`` with ``|S| <= reach``, and per channel the least and greatest b worth sharing.
+
+    A b beyond those makes the output constant, and so does the end it is beyond.
+    """
     real = thresholds.reached & thresholds.missed
     constant = ~real.any(axis=1)
     step = np.where(real, thresholds.at, INT32_REACH).min(axis=1, initial=INT32_REACH)
     first = np.where(constant, 0, step - 1 - reach)
     step = np.where(real, thresholds.at, -INT32_REACH).max(axis=1, initial=-INT32_REACH)
     last = np.where(constant, 0, step + reach)
-    return Bounded(thresholds.within(first - reach, last + reach), channel, (first, last))
+    return thresholds.within(first - reach, last + reach), first, last
