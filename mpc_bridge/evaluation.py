@@ -64,9 +64,11 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
     choice = choose_backend(None if security is None else parse_adversary(security), parse_majority(majority), parties,
                             device, backend)
     arrays = sample_axis(circuit, inputs)
-    check_supported(choice, lower(circuit.public(), reveal=revealed))
+    program = lower(circuit.public(), reveal=revealed)
+    check_supported(choice, program)
     run = evaluate_local(circuit, arrays, choice.backend, parties=choice.parties, device=choice.device, reveal=revealed,
-                         transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap)
+                         transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap,
+                         program=program)
     matches = matches_reference(circuit, run.program, arrays, run.outputs) if check else None
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program)

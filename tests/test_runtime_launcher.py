@@ -94,12 +94,12 @@ def test_cost_grows_with_samples_and_setup_does_not(circuit: Circuit, images: np
         assert 1 << 20 < one[party].peak_memory_bytes < 1 << 30
 
 
-def windows(array: npt.NDArray[np.generic], length: int = 12) -> Iterator[bytes]:
+def windows(array: npt.NDArray[np.generic], length: int = 12, most: int = 40) -> Iterator[bytes]:
     """Pieces of a tensor's bytes that would show it in a stream, in several encodings; flat stretches left out."""
     flat = array.reshape(-1).astype(np.int64)
     for dtype in (np.int8, np.uint8, np.int16, np.int32, np.int64):
         data = flat.astype(dtype)
-        for start in range(0, max(1, data.size - length), max(1, length // 2)):
+        for start in range(0, max(1, data.size - length), 1 + data.size // most):
             piece = data[start:start + length]
             if np.unique(piece).size >= 5:
                 yield piece.tobytes()

@@ -76,7 +76,7 @@ class PartyTraceback(Exception):
 def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, *, parties: int, device: str = "cpu",
                    reveal: Literal["output", "argmax"] = "output", transport: Transport = "unix",
                    timeout: float = DEFAULT_TIMEOUT, progress: OnProgress | None = None, tap: Tap | None = None,
-                   on_start: Callable[[list[int]], None] | None = None) -> RunResult:
+                   program: Program | None = None, on_start: Callable[[list[int]], None] | None = None) -> RunResult:
     """Evaluate ``circuit`` on ``inputs`` with all parties on this machine.
 
     Args:
@@ -86,13 +86,14 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         parties: how many; the backend has to serve that number.
         timeout: seconds without a byte from whoever is due, everywhere.
         tap: relay in front of every party (tests).
+        program: of this circuit and ``reveal``, where the caller has lowered it already.
         on_start: told the process ids once all are started.
 
     Raises:
         PeerError: a party ended, hung or misbehaved. ProtocolAbort: a party detected cheating.
         Whatever else a party reports. No process is left in any case, also after KeyboardInterrupt.
     """
-    program = lower(circuit.public(), reveal=reveal)
+    program = lower(circuit.public(), reveal=reveal) if program is None else program
     run = _Run(circuit, program, backend.owner(), parties, _sample_count(circuit, inputs), progress)
     job = Job(to_json(circuit.public()), reveal, digest(program, f"{__version__}/{backend.name}").hex(),
               progress is not None)

@@ -20,6 +20,9 @@ from mpc_bridge.runtime.meter import PHASES, Cost, CostMeter
 CIRCUIT_LIMIT = 256 << 20
 REPORT_LIMIT = 16 << 20
 ERROR_LIMIT = 64 << 10
+DIGEST_BYTES = 32
+#: Of a text that a party sends; what is not printable becomes "?".
+_TEXT_LIMIT = 4096
 _PROGRESS = struct.Struct("<Q")
 
 
@@ -48,11 +51,13 @@ class Job:
         """Raises MalformedFrame on anything that :meth:`encode` did not make."""
         try:
             job = cls(**json.loads(payload))
-        except (ValueError, TypeError) as error:
+            sound = (isinstance(job.circuit, str) and job.reveal in ("output", "argmax")
+                     and len(bytes.fromhex(job.digest)) == DIGEST_BYTES and isinstance(job.progress, bool))
+        except (ValueError, TypeError, RecursionError):
+            sound = False
+        if not sound:
             raise MalformedFrame("the launcher's job is not readable", where="setup",
-                                 hint="run the same version of mpc-bridge at every party") from error
-        if job.reveal not in ("output", "argmax"):
-            raise MalformedFrame(f"unknown reveal {job.reveal!r} in the launcher's job", where="setup")
+                                 hint="run the same version of mpc-bridge at every party")
         return job
 
 
@@ -104,22 +109,27 @@ def decode_progress(payload: bytearray) -> int:
 
 def encode_error(error: MpcBridgeError) -> bytes:
     """Class name and message; nothing else of the error leaves the process."""
-    fields_ = {"class": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
-    return json.dumps({key: text[:4096] for key, text in fields_.items()}).encode()
+    texts = {"class": type(error).__name__, "what": error.what, "where": error.where, "hint": error.hint}
+    return json.dumps({key: text[:_TEXT_LIMIT] for key, text in texts.items()}).encode()
 
 
 def decode_error(payload: bytearray, party: int) -> MpcBridgeError:
     """The typed error that ``party`` reported; a class this version does not know becomes MpcBridgeError."""
     try:
         report = json.loads(payload)
-        name, what, where, hint = (str(report[key]) for key in ("class", "what", "where", "hint"))
-    except (ValueError, TypeError, KeyError):
+        name, what, where, hint = (_printable(str(report[key])) for key in ("class", "what", "where", "hint"))
+    except (ValueError, TypeError, KeyError, RecursionError):
         return MalformedFrame(f"party {party} failed with an unreadable error", where=f"party {party}")
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, MpcBridgeError)):
         kind = MpcBridgeError
     label = f"party {party}"
     return kind(what, where=where if label in where else ", ".join(filter(None, (label, where))), hint=hint)
+
+
+def _printable(text: str) -> str:
+    """Fit for a terminal: another machine may have written it."""
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text[:_TEXT_LIMIT])
 
 
 @dataclass(frozen=True)
@@ -148,7 +158,7 @@ class PartyReport:
             return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
                        {str(layer): _cost(cost) for layer, cost in report["layers"].items()},
                        int(report["peak_memory_bytes"]))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise MalformedFrame(f"party {party} sent an unreadable cost report", where=f"party {party}") from error
 
 

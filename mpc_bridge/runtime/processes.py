@@ -242,7 +242,6 @@ def _environment() -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items()
                    if name in _ENVIRONMENT or name.startswith(_ENVIRONMENT_PREFIX)}
     environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(search))
-    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     # numpy starts a thread pool for its linear algebra, which a party never uses.
     environment["OPENBLAS_NUM_THREADS"] = "1"
     return environment
