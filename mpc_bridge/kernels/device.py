@@ -19,7 +19,6 @@ import numpy.typing as npt
 from mpc_bridge.errors import KernelError
 from mpc_bridge.kernels.buffers import (
     WORD_MASK,
-    Arguments,
     ByteArray,
     IndexArray,
     RingArray,
@@ -27,11 +26,13 @@ from mpc_bridge.kernels.buffers import (
     packed_bytes,
     size_error,
 )
+from mpc_bridge.kernels.planes import PlaneMachine
+from mpc_bridge.kernels.wide import WideRing
 
 Shape = int | tuple[int, ...]
 
 
-class Device(Arguments):
+class Device(PlaneMachine, WideRing):
     """The CPU. See the module for what buffers are.
 
     Args:

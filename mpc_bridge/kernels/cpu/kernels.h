@@ -71,6 +71,35 @@ struct BitsKernels {
   void (*unpack_bits)(const uint8_t* in, size_t n, unsigned k, uint64_t* x);
 };
 
+// Elements modulo 2^128; arguments as in mpcb_wide_*.
+struct WideKernels {
+  void (*add_zero_share)(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
+  void (*add_channel)(uint64_t* z, const uint64_t* b, size_t channels, size_t n);
+  void (*add)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+  void (*sub)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+  void (*mul)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+  void (*scale)(const uint64_t* x, uint64_t m_low, uint64_t m_high, uint64_t* out, size_t n);
+  void (*dot)(const uint64_t* x, const uint64_t* y, size_t n, uint64_t* out);
+  void (*shift_left)(const uint64_t* x, unsigned s, uint64_t* out, size_t n);
+  void (*from_ring)(const uint64_t* x, size_t n, uint64_t* out);
+  void (*low)(const uint64_t* x, size_t n, unsigned k, uint64_t* out);
+  void (*pack)(const uint64_t* x, size_t n, unsigned bits, uint8_t* out);
+  void (*unpack)(const uint8_t* in, size_t n, unsigned bits, uint64_t* x);
+};
+
+struct WideLinearKernels {
+  // false: out of memory
+  bool (*conv2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
+                 const uint64_t* const* w, uint64_t* z);
+  void (*depthwise2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
+                      const uint64_t* const* w, uint64_t* z);
+  void (*combine_weights)(const uint64_t* chi, const uint64_t* w, size_t outputs, size_t inputs, uint64_t* out);
+  void (*combine_patches)(const mpcb_geometry& geometry, const uint64_t* psi, const uint64_t* x, int64_t x_zero,
+                          uint64_t* out);
+  void (*bilinear)(const uint64_t* psi, const uint64_t* chi, const uint64_t* z, size_t pixels, size_t outputs,
+                   uint64_t* out);
+};
+
 struct Kernels {
   const BitsKernels* bits;
   const DenseKernels* dense;
@@ -78,6 +107,8 @@ struct Kernels {
   const PrfKernels* prf;
   const RingKernels* ring;
   const PlaneKernels* planes;
+  const WideKernels* wide;
+  const WideLinearKernels* wide_linear;
 };
 
 // The table selected by the CPU and the mask.
@@ -91,6 +122,8 @@ extern const DepthwiseKernels depthwise_kernels;
 extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;
+extern const WideKernels wide_kernels;
+extern const WideLinearKernels wide_linear_kernels;
 }  // namespace MPCB_TARGET
 #endif
 

@@ -11,6 +11,8 @@ const Kernels kernels = {
     .prf = &prf_kernels,
     .ring = &ring_kernels,
     .planes = &plane_kernels,
+    .wide = &wide_kernels,
+    .wide_linear = &wide_linear_kernels,
 };
 
 }  // namespace mpcb::MPCB_TARGET

@@ -141,6 +141,46 @@ int mpcb_planes_run(uint8_t* planes, size_t registers, size_t stride, size_t byt
                     size_t instructions, const uint8_t* keys, size_t key_count, uint64_t domain,
                     const uint8_t* incoming, size_t incoming_planes, uint8_t* outgoing, size_t outgoing_planes);
 
+/* ---- elements modulo 2^128 ("wide"): two words each, low word first; n counts elements ---- */
+
+/* z[b, oh, ow, oc] = sum over terms of conv(x_t - x_zero[t], w_t). x_t: NHWC, one word per element, in [0, 2^64); x_zero: signed,
+ * subtracted from the cells inside the image, may be null (all zero); w_t: wide [out_channels, kernel_height, kernel_width,
+ * in_channels]; z: wide. */
+int mpcb_wide_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
+                     const uint64_t* const* w, uint64_t* z);
+/* One filter per output channel, as mpcb_depthwise2d; w_t: wide [kernel_height, kernel_width, out_channels]. */
+int mpcb_wide_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
+                          const uint64_t* const* w, uint64_t* z);
+/* out[i] = sum over o of chi[o] * w[o, i]; w: wide [outputs, inputs]. */
+int mpcb_wide_combine_weights(const uint64_t* chi, const uint64_t* w, size_t outputs, size_t inputs, uint64_t* out);
+/* out[kh, kw, ic] = sum over pixels p = (b, oh, ow) of psi[p] * (x - x_zero)[cell of p at (kh, kw), ic], cells outside the image
+ * contributing 0; out: wide [kernel_height, kernel_width, in_channels], the order of one filter of a dense layer's weights and,
+ * where in_channels == out_channels, of all filters of a depthwise layer. out_channels has no other effect. */
+int mpcb_wide_combine_patches(const mpcb_geometry* geometry, const uint64_t* psi, const uint64_t* x, int64_t x_zero,
+                              uint64_t* out);
+/* out = sum over p of psi[p] * sum over o of chi[o] * z[p, o]; z: wide [pixels, outputs]; out: one element. */
+int mpcb_wide_bilinear(const uint64_t* psi, const uint64_t* chi, const uint64_t* z, size_t pixels, size_t outputs,
+                       uint64_t* out);
+
+/* z[i] += F(key_a)[i] - F(key_b)[i], with F(key)[i] block i of the stream of `domain`, little-endian. */
+int mpcb_wide_add_zero_share(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
+/* z[i] += b[i % channels]; n is a multiple of channels. */
+int mpcb_wide_add_channel(uint64_t* z, const uint64_t* b, size_t channels, size_t n);
+/* Elementwise; out may be x or y. */
+int mpcb_wide_add(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+int mpcb_wide_sub(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+int mpcb_wide_mul(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
+int mpcb_wide_scale(const uint64_t* x, uint64_t m_low, uint64_t m_high, uint64_t* out, size_t n);
+int mpcb_wide_shift_left(const uint64_t* x, unsigned s, uint64_t* out, size_t n); /* s <= 127 */
+/* out = sum of x[i] * y[i]; one element. */
+int mpcb_wide_dot(const uint64_t* x, const uint64_t* y, size_t n, uint64_t* out);
+/* Words to elements below 2^64, and elements modulo 2^k, 1 <= k <= 64, to words. */
+int mpcb_wide_from_ring(const uint64_t* x, size_t n, uint64_t* out);
+int mpcb_wide_low(const uint64_t* x, size_t n, unsigned k, uint64_t* out);
+/* x[i] mod 2^bits, 1 <= bits <= 128, laid out as mpcb_pack_bits does. */
+int mpcb_wide_pack(const uint64_t* x, size_t n, unsigned bits, uint8_t* out);
+int mpcb_wide_unpack(const uint8_t* in, size_t n, unsigned bits, uint64_t* x);
+
 /* </cdef> */
 
 #pragma GCC visibility pop
