@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -228,6 +233,28 @@ def test_argmax_reveals_the_first_greatest_class(middle: tuple[int, ...]) -> Non
     (indices,) = model_outputs(circuit, program, revealed)
     assert indices.dtype == np.int64
     np.testing.assert_array_equal(indices, [4, 0, 9])
+
+
+def test_every_machine_finds_the_same_program() -> None:
+    """Parties lower for themselves: neither numpy's vector units nor the BLAS behind it may matter."""
+    script = """
+from mpc_bridge.importers.tflite import importer
+from mpc_bridge.lowering import lower
+from mpc_bridge.runtime.messages import digest
+from tests.models.oneop import cases
+for name, data in cases():
+    if name.startswith(("ADD-int8", "MEAN-int8", "CONV_2D-int8-same")):
+        print(name, digest(lower(importer.load(data, name, "litert")), "").hex())
+"""
+    features = "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR"
+    plain = {"NPY_DISABLE_CPU_FEATURES": features, "OPENBLAS_CORETYPE": "Prescott", "PYTHONWARNINGS": "ignore"}
+    outputs = [
+        subprocess.run([sys.executable, "-c", script], env={**os.environ, **changes}, capture_output=True, text=True,
+                       check=True, cwd=Path(__file__).parent.parent).stdout
+        for changes in ({}, plain)
+    ]
+    assert outputs[0].count("\n") > 15
+    assert outputs[0] == outputs[1]
 
 
 def test_argmax_of_an_image_is_refused() -> None:

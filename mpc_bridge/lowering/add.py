@@ -14,10 +14,10 @@ import numpy as np
 from mpc_bridge.circuit.fixedpoint import mbqm, quantize_multiplier
 from mpc_bridge.circuit.graph import INTEGER_RANGES
 from mpc_bridge.circuit.reference.operands import zero_point
-from mpc_bridge.lowering.addition import search_sum
 from mpc_bridge.lowering.builder import Builder
 from mpc_bridge.lowering.constants import search
 from mpc_bridge.lowering.program import Affine, Lookup, Value
+from mpc_bridge.lowering.sum_constants import search_sum
 from mpc_bridge.lowering.tables import pair_table
 from mpc_bridge.lowering.thresholds import Ints, find_thresholds, multiplied
 

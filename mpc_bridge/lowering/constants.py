@@ -132,7 +132,7 @@ def tie_cost(constants: Constants) -> int:
 def _greatest_shift(thresholds: Thresholds) -> int:
     """The greatest shift worth trying: bits are left above it, and all products of the search stay within ``2**60``."""
     largest = max(float((np.abs(thresholds.at).max(axis=1) * thresholds.slope).max()), float(thresholds.level[-1]), 1.0)
-    return min(64 - TOP_BITS, 60 - math.ceil(math.log2(largest)))
+    return min(64 - TOP_BITS, 60 - math.frexp(largest)[1])
 
 
 def _least_shift(thresholds: Thresholds, split: int) -> int | None:

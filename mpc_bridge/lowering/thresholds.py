@@ -125,7 +125,7 @@ def _fixed_point(q: Ints, exponent: Ints, zero_point: int, low: int, high: int, 
     def evaluate(acc: Ints, channel: Ints) -> Ints:
         return mbqm(acc + shift, q[channel], exponent[channel]) + zero_point
 
-    slope = q * 2.0 ** (exponent.astype(np.float64) - 31)
+    slope = np.ldexp(q.astype(np.float64), exponent.astype(np.int32) - 31)
     return Rounding(evaluate, slope, np.full(len(slope), float(-shift)), zero_point, low, high)
 
 

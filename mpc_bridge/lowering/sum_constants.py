@@ -6,6 +6,8 @@ in an interval that is empty exactly when a lower and an upper bound contradict 
 plane that ``(m1, m2)`` must lie in. Cutting a polygon of candidates at its centroid shrinks it by more than a third
 each time (Levin 1965), until the centroid serves or nothing is left. Then the least s with a lattice point that serves
 is taken.
+
+All parties must find the same constants, so no result depends on the order in which a machine's BLAS adds.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class _Bounds:
         """``(d, r)`` such that ``slopes @ d > r`` is necessary and violated; None when these slopes serve."""
         if not len(self.lower) or not len(self.upper):
             return None
-        floor, ceiling = self.lower - self.lower_at @ slopes, self.upper - self.upper_at @ slopes
+        floor, ceiling = self.lower - _along(self.lower_at, slopes), self.upper - _along(self.upper_at, slopes)
         i, k = int(np.argmax(floor)), int(np.argmin(ceiling))
         if floor[i] < ceiling[k]:
             return None
@@ -119,7 +121,7 @@ def _search(
             cuts = _cuts(groups, np.ldexp(points[0].astype(np.float64), -shift))
             points = points[1:]
             for normal, bound in cuts:
-                points = points[np.ldexp(points @ normal, -shift) > bound]
+                points = points[np.ldexp(_along(points, normal), -shift) > bound]
             polygon = polygon if not cuts else _clip(polygon, cuts)
             if polygon is None:
                 break
@@ -153,7 +155,7 @@ def _clip(polygon: Floats | None, cuts: list[tuple[Floats, float]]) -> Floats | 
     for normal, bound in cuts:
         if polygon is None:
             return None
-        side = polygon @ normal - bound
+        side = _along(polygon, normal) - bound
         following, beyond = np.roll(polygon, -1, axis=0), np.roll(side, -1)
         kept: list[Floats] = []
         for i, inside in enumerate(side >= 0):
@@ -167,9 +169,14 @@ def _clip(polygon: Floats | None, cuts: list[tuple[Floats, float]]) -> Floats | 
     return polygon
 
 
+def _along(points: Ints | Floats, direction: Floats) -> Floats:
+    """Inner products of points [P, 2] with one direction, the same on every machine."""
+    return np.asarray(points[:, 0] * direction[0] + points[:, 1] * direction[1], np.float64)
+
+
 def _area(polygon: Floats) -> float:
     x, y = (polygon - polygon[0]).T
-    return float(np.abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
+    return float(np.abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2)
 
 
 def _centroid(polygon: Floats) -> Floats:

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mpc_bridge.circuit.fixedpoint import mbqm, quantize_multiplier
-from mpc_bridge.lowering.addition import SumConstants, search_sum
+from mpc_bridge.lowering.sum_constants import SumConstants, search_sum
 from mpc_bridge.lowering.thresholds import Ints
 
 
