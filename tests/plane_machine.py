@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -67,42 +67,74 @@ class Machine:
         return outgoing
 
 
+Tamper = Callable[[int, int, Planes], None]
+
+
+class Trio:
+    """Three roles of one circuit in lockstep.
+
+    Args:
+        inputs: per role, its input planes.
+        tamper: called with stage, sender and the planes it sends, which it may change.
+    """
+
+    def __init__(
+        self, programs: Sequence[Microprogram], inputs: Sequence[Planes], rng: np.random.Generator,
+        tamper: Tamper | None = None,
+    ) -> None:
+        lanes = inputs[0].shape[1]
+        pads = [rng.integers(0, 2, (programs[0].pads, lanes), dtype=np.uint8) for _ in range(3)]
+        self.machines = [Machine(programs[r], inputs[r], [pads[r], pads[(r + 1) % 3]]) for r in range(3)]
+        self.mail = [np.zeros((0, lanes), np.uint8)] * 3
+        self.sent: dict[tuple[int, int], int] = {}
+        self.tamper = tamper
+
+    def step(self, stage: int) -> None:
+        """One stage at every role; its messages are delivered."""
+        out = [machine.run(stage, self.mail[role]) for role, machine in enumerate(self.machines)]
+        if self.tamper is not None:
+            for role in range(3):
+                self.tamper(stage, role, out[role])
+        parts = [np.split(out[r], [m.program.stages[stage].sends[0]]) for r, m in enumerate(self.machines)]
+        for role, machine in enumerate(self.machines):
+            previous, following = (role + 2) % 3, (role + 1) % 3
+            self.sent[role, previous] = self.sent.get((role, previous), 0) + len(parts[role][0])
+            self.sent[role, following] = self.sent.get((role, following), 0) + len(parts[role][1])
+            self.mail[role] = np.concatenate([parts[following][0], parts[previous][1]])
+            stages = machine.program.stages
+            assert len(self.mail[role]) == (sum(stages[stage + 1].receives) if stage + 1 < len(stages) else 0)
+
+    def outputs(self, role: int) -> Planes:
+        machine = self.machines[role]
+        program = machine.program
+        return machine.registers[program.outputs : program.outputs + program.output_count]
+
+
+def split(shared: Planes, rng: np.random.Generator) -> list[Planes]:
+    """Three components."""
+    components = [rng.integers(0, 2, shared.shape, dtype=np.uint8) for _ in range(2)]
+    return [*components, shared ^ components[0] ^ components[1]]
+
+
 def run_rep3(
     circuit: Circuit, lanes: int, left: Planes, right: Planes, shared: Planes, rng: np.random.Generator
 ) -> tuple[Planes, Planes, Mapping[tuple[int, int], int], int]:
     """Left outputs, shared outputs (reconstructed), planes sent per ``(from, to)`` and rounds."""
     programs = compile_roles(circuit)
-    pads = [rng.integers(0, 2, (programs[0].pads, lanes), dtype=np.uint8) for _ in range(3)]
-    components = [rng.integers(0, 2, shared.shape, dtype=np.uint8) for _ in range(2)]
-    components.append(shared ^ components[0] ^ components[1])
-    machines = []
-    for role in range(3):
-        clear = left if role == 0 else right
-        inputs = np.concatenate([clear, components[role], components[(role + 1) % 3]])
-        machines.append(Machine(programs[role], inputs, [pads[role], pads[(role + 1) % 3]]))
-    sent: dict[tuple[int, int], int] = {}
-    mail = [np.zeros((0, lanes), np.uint8)] * 3
+    components = split(shared, rng)
+    inputs = [
+        np.concatenate([left if role == 0 else right, components[role], components[(role + 1) % 3]])
+        for role in range(3)
+    ]
+    trio = Trio([programs[role] for role in range(3)], inputs, rng)
     stages = len(programs[0].stages)
     for stage in range(stages):
-        out = [machine.run(stage, mail[role]) for role, machine in enumerate(machines)]
-        if stage == stages - 1:
-            assert all(len(o) == 0 for o in out)
-            break
-        parts = [np.split(out[role], [programs[role].stages[stage].sends[0]]) for role in range(3)]
-        for role in range(3):
-            previous, following = (role + 2) % 3, (role + 1) % 3
-            sent[role, previous] = sent.get((role, previous), 0) + len(parts[role][0])
-            sent[role, following] = sent.get((role, following), 0) + len(parts[role][1])
-            mail[role] = np.concatenate([parts[following][0], parts[previous][1]])
-            assert len(mail[role]) == sum(programs[role].stages[stage + 1].receives)
-    results = []
-    for role, machine in enumerate(machines):
-        program = programs[role]
-        results.append(machine.registers[program.outputs : program.outputs + program.output_count])
+        trio.step(stage)
+    results = [trio.outputs(role) for role in range(3)]
     lefts = len(circuit.left_outputs)
     width = len(circuit.shared_outputs)
     left_out, results[0] = results[0][:lefts], results[0][lefts:]
     for role in range(3):  # both holders of a component agree on it
         np.testing.assert_array_equal(results[role][width:], results[(role + 1) % 3][:width])
     total = results[0][:width] ^ results[1][:width] ^ results[2][:width]
-    return left_out, total, sent, stages - 1
+    return left_out, total, trio.sent, stages - 1

@@ -41,7 +41,8 @@ class RoleCompiler:
         right = circuit.right_inputs if role != 0 else 0
         self._clear_base = 0
         self._shared_base = left + right
-        self._code = Assembler(links=2, inputs=left + right + 2 * circuit.shared_inputs)
+        inputs = left + right + 2 * circuit.shared_inputs + self._extra_inputs()
+        self._code = Assembler(links=2, inputs=inputs)
         self._clear: dict[int, int] = {}
         self._shared: dict[int, Components] = {}
         self._interactive = self._needed()
@@ -49,6 +50,15 @@ class RoleCompiler:
 
     def compile(self) -> Microprogram:
         """Stages 0..depth. Outputs: left outputs (role 0 only), then own and next components of the shared ones."""
+        self._emit_rounds()
+        self._output()
+        return self._code.finish(len(self._interactive))
+
+    def _extra_inputs(self) -> int:
+        """Further input planes, behind the shared ones."""
+        return 0
+
+    def _emit_rounds(self) -> None:
         circuit = self._circuit
         by_level: dict[int, list[int]] = {}
         for wire in self._interactive:
@@ -60,8 +70,6 @@ class RoleCompiler:
             self._code.cut()
             for wire in sending:
                 self._receive(wire)
-        self._output()
-        return self._code.finish(len(self._interactive))
 
     def _output(self) -> None:
         outputs = []
@@ -112,10 +120,10 @@ class RoleCompiler:
     def _components(self, wire: int) -> Components:
         known = self._shared.get(wire)
         if known is None:
-            known = self._shared[wire] = self._emit_shared(self._circuit.gates[wire])
+            known = self._shared[wire] = self._emit_shared(wire, self._circuit.gates[wire])
         return known
 
-    def _emit_shared(self, gate: Gate) -> Components:
+    def _emit_shared(self, wire: int, gate: Gate) -> Components:
         if gate.kind is Kind.SHARED_INPUT:
             own = self._shared_base + gate.index
             return own, own + self._circuit.shared_inputs
@@ -164,7 +172,7 @@ class RoleCompiler:
         elif gate.kind is Kind.REVEAL:
             self._send_reveal(gate, pad)
         else:
-            self._send_reveal_inner(gate, pad)
+            self._send_reveal_inner(wire, gate, pad)
 
     def _receive(self, wire: int) -> None:
         gate, code, role = self._circuit.gates[wire], self._code, self._role
@@ -233,10 +241,11 @@ class RoleCompiler:
         if self._role == sender:
             self._code.send(link, self._plane(self._components(gate.operands[0])[side]))
 
-    def _send_reveal_inner(self, gate: Gate, pad: int) -> None:
+    def _send_reveal_inner(self, wire: int, gate: Gate, pad: int) -> int | None:
+        """The plane this role sent, None where it sends none."""
         code = self._code
         if self._role == 0:
-            return
+            return None
         total = code.emit(Op.PRF, NEXT if self._role == 1 else OWN, pad)
         for shared, coefficient in gate.pairs:
             own, following = self._components(shared)
@@ -246,6 +255,7 @@ class RoleCompiler:
             for constant in gate.operands:
                 code.update(Op.XOR, total, total, self._clear_wire(constant))
         code.send(TO_PREVIOUS if self._role == 1 else TO_NEXT, total)
+        return total
 
 
 def compile_roles(circuit: Circuit, roles: Sequence[int] = (0, 1, 2)) -> dict[int, Microprogram]:
