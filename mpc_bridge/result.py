@@ -75,6 +75,8 @@ class Result:
     Attributes:
         outputs: one per model output, sample axis first, in the model's own dtype (int64 with ``reveal="argmax"``).
         matches_reference: whether they equal the reference interpreter's; None when that was not asked.
+        preprocessing: where correlated randomness came from, and so whom it trusts; None when the backend needs none.
+        sigma, soundness_bits: statistical parameter, and -log2 of a cheater's chance; None when nothing is checked.
     """
 
     outputs: tuple[npt.NDArray[np.generic], ...]
@@ -87,6 +89,9 @@ class Result:
     samples: int
     circuit: Circuit
     program: Program
+    preprocessing: str | None = None
+    sigma: int | None = None
+    soundness_bits: float | None = None
 
     def report(self) -> dict[str, Any]:
         """Everything but the outputs, ready for JSON; schema :data:`SCHEMA`, to which later versions only add keys."""
@@ -106,9 +111,9 @@ class Result:
             "device": self.device,
             "transport": self.transport,
             "reveal": self.program.reveal,
-            "preprocessing": None,
-            "sigma": None,
-            "soundness_bits": None,
+            "preprocessing": self.preprocessing,
+            "sigma": self.sigma,
+            "soundness_bits": self.soundness_bits,
             "matches_reference": self.matches_reference,
             "phases": {name: _json(cost) for name, cost in self.cost.phases.items()},
             "layers": [{"name": layer.name, "op": layer.op, "activations": layer.activations, **_json(layer.cost)}

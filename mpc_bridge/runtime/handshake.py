@@ -32,6 +32,11 @@ def _proof(token: bytes, role: bytes, sender: int, receiver: int, theirs: bytes,
     return hmac.new(token, message, hashlib.sha256).digest()
 
 
+def session_identity(token: bytes) -> bytes:
+    """32 public bytes that name the session; they tell nothing about the token."""
+    return hmac.new(token, b"mpc-bridge session identity", hashlib.sha256).digest()
+
+
 def peek_hello(payload: bytes) -> int:
     """Who claims to connect, from the first bytes of a connecting side's first payload."""
     return int(struct.unpack_from("<i", payload)[0])

@@ -187,7 +187,8 @@ def run(config: PartyConfig) -> int:
             channels = join(config, meter)
             control = channels.pop(CLIENT)
             session = Session(config.party, len(config.addresses), _DEVICES[config.device](), channels, control=control,
-                              meter=meter, timeout=config.timeout)
+                              meter=meter, timeout=config.timeout,
+                              identity=handshake.session_identity(bytes.fromhex(config.token)))
         Party(session, control, backend, config.timeout).serve()
         return 0
     except MpcBridgeError as error:

@@ -29,11 +29,13 @@ class Session:
         control: the launcher's channel; its end interrupts every wait.
         meter: counts what is sent.
         timeout: seconds without a byte from a peer that is due.
+        identity: public bytes, the same at every party of this session and of no other: what commitments bind to.
     """
 
     def __init__(self, party: int, parties: int, device: Device, channels: Mapping[int, Channel], *,
                  control: Channel | None = None, meter: CostMeter | None = None,
-                 timeout: float = DEFAULT_TIMEOUT) -> None:
+                 timeout: float = DEFAULT_TIMEOUT, identity: bytes = b"") -> None:
+        self.identity = identity
         self.party = party
         self.parties = parties
         self.device = device

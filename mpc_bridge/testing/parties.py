@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -40,7 +41,8 @@ def run_parties(devices: Sequence[Device], function: Callable[[Session], Result]
     Raises:
         The first error that is not a consequence of another party's (PeerError), else the first one.
     """
-    sessions = [Session(party, len(devices), device, channels, timeout=timeout)
+    identity = secrets.token_bytes(32)
+    sessions = [Session(party, len(devices), device, channels, timeout=timeout, identity=identity)
                 for party, (device, channels) in enumerate(zip(devices, connect(len(devices)), strict=True))]
     results: dict[int, Result] = {}
     failures: list[BaseException] = []
