@@ -20,10 +20,10 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """One device per variant; the process goes back to the fastest one afterwards."""
     chosen = cpu_device(request.param)
     if chosen.levels != request.param:
-        cpu_device()
+        cpu_device(Device.ALL)
         pytest.skip("this CPU or build does not have these instructions")
     yield chosen
-    cpu_device()
+    cpu_device(Device.ALL)
 
 
 def ring(rng: np.random.Generator, *shape: int) -> RingArray:

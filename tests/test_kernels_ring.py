@@ -105,12 +105,13 @@ def test_arguments_are_checked() -> None:
         on.window_sum(Geometry(1, 2, 2, 2, 1, 1, 4), x)
 
 
-def test_masks_narrow_the_levels() -> None:
-    everything = cpu_device()
+def test_masks_narrow_the_levels_until_the_next_mask() -> None:
+    everything = cpu_device(Device.ALL)
     assert everything.levels == everything.features
     assert cpu_device(0).levels == 0
+    assert cpu_device().levels == 0
     assert cpu_device(Device.AVX512).levels == everything.features & Device.AVX512
-    cpu_device()
+    assert cpu_device(Device.ALL).levels == everything.features
 
 
 def test_missing_and_wrong_libraries_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ the exact definition of every function.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,31 +27,36 @@ from mpc_bridge.kernels.buffers import (
     size_error,
 )
 from mpc_bridge.kernels.planes import PlaneMachine
-from mpc_bridge.kernels.wide import WideRing
 
 Shape = int | tuple[int, ...]
 
 
-class Device(PlaneMachine, WideRing):
+class Device(PlaneMachine):
     """The CPU. See the module for what buffers are.
 
     Args:
-        mask: levels (``AVX2``, ``AVX512``) that may be used; None for all that this CPU has. **Process-wide**, as the
-            library has one kernel table: the device made last decides. Tests use it to run every variant on one
-            machine.
+        mask: levels (:attr:`AVX2`, :attr:`AVX512`, :attr:`ALL`) that may be used from now on; None leaves the choice as it
+            is, at first everything that this CPU has. **Process-wide**, as the library has one kernel table: tests use it
+            to run every variant on one machine.
+
+    Attributes:
+        features: levels that this CPU can run.
+        levels: levels in use when this device was made.
     """
 
-    #: Levels for ``mask`` and :attr:`levels`.
     AVX2 = 1
     AVX512 = 2
+    ALL = WORD_MASK
 
     name = "cpu"
+    _mask: ClassVar[int] = ALL
 
     def __init__(self, mask: int | None = None) -> None:
         super().__init__()
-        #: what this CPU can run, and what is in use
+        if mask is not None:
+            Device._mask = mask & WORD_MASK
         self.features = int(self._lib.mpcb_cpu_features())
-        self.levels = int(self._lib.mpcb_set_cpu_mask(WORD_MASK if mask is None else mask & WORD_MASK))
+        self.levels = int(self._lib.mpcb_set_cpu_mask(Device._mask))
 
     # ---- buffers ----
 
