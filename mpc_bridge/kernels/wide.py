@@ -130,7 +130,8 @@ class WideRing(Arguments):
     def wide_add_channel(self, z: RingArray, b: RingArray) -> RingArray:
         """``z[i] += b[i % channels]``, in place; ``b`` has one element per channel, the fastest axis."""
         n, channels = self._wide_count("wide_add_channel", z), self._wide_count("wide_add_channel", b)
-        self._check(self._lib.mpcb_wide_add_channel(self._ring(z, True), self._ring(b), channels, n), "wide_add_channel")
+        status = self._lib.mpcb_wide_add_channel(self._ring(z, True), self._ring(b), channels, n)
+        self._check(status, "wide_add_channel")
         return z
 
     def wide_add(self, x: RingArray, y: RingArray, out: RingArray | None = None) -> RingArray:
@@ -241,7 +242,9 @@ class WideRing(Arguments):
         out: RingArray | None,
     ) -> RingArray:
         if len(w) != len(x) or len(x_zero) != len(x):
-            raise KernelError(f"{name}: {len(x)} inputs need as many zero points and weights, not {len(x_zero)}, {len(w)}")
+            raise KernelError(
+                f"{name}: {len(x)} inputs need as many zero points and weights, not {len(x_zero)} and {len(w)}"
+            )
         size = geometry.batch * geometry.in_height * geometry.in_width * geometry.in_channels
         arrays = self._terms(name, "an input array", x, size)
         filters = self._terms(name, "a weight array (words)", w, 2 * weights)

@@ -71,21 +71,20 @@ static inline void for_each_block(const mpcb_geometry& g, const uint64_t* x, Bod
   }
 }
 
-// z[r][c] += sum_k a[r][k] * w[c][k] for a tile that stays in general registers; strides in words.
-template <int Rows, int Columns>
-static inline void tile(const uint64_t* a, const uint64_t* w, int64_t w_stride, int64_t depth, uint64_t* z,
-                        int64_t z_stride) {
-  Wide sum[Rows][Columns] = {};
+// z[r] += sum_k a[r][k] * w[k] for rows whose sums stay in general registers. Products with the high words of w need no
+// carries: their sum waits in one register until the end.
+template <int Rows>
+static inline void tile(const uint64_t* a, const uint64_t* w, int64_t depth, uint64_t* z, int64_t z_stride) {
+  Wide low[Rows] = {};
+  uint64_t high[Rows] = {};
   for (int64_t k = 0; k < depth; k++)
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; c++)
-#pragma GCC unroll 4
-      for (int r = 0; r < Rows; r++) sum[r][c] += times_word(a[r * kRowWords + k], w + c * w_stride + 2 * k);
-  for (int r = 0; r < Rows; r++)
-    for (int c = 0; c < Columns; c++) {
-      uint64_t* const out = z + r * z_stride + 2 * c;
-      store_wide(out, load_wide(out) + sum[r][c]);
+#pragma GCC unroll 2
+    for (int r = 0; r < Rows; r++) {
+      const uint64_t factor = a[r * kRowWords + k];
+      low[r] += static_cast<Wide>(factor) * w[2 * k];
+      high[r] += factor * w[2 * k + 1];
     }
+  for (int r = 0; r < Rows; r++, z += z_stride) store_wide(z, load_wide(z) + low[r] + wide(0, high[r]));
 }
 
 bool all_zero(int terms, const int64_t* x_zero) {
@@ -143,18 +142,13 @@ bool conv2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const i
   const int64_t w_stride = 2 * taps_of(g) * g.in_channels, z_stride = 2 * g.out_channels;
   for (int t = 0; t < terms; t++)
     for_each_block(g, x[t], [&](int64_t pixel, int64_t rows, int64_t start, int64_t depth, const uint64_t* block) {
-      int64_t c = 0;
       const uint64_t* filter = w[t] + 2 * start;
-      uint64_t* out = z + pixel * z_stride;
-      for (; c + 2 <= g.out_channels; c += 2, filter += 2 * w_stride, out += 4) {
+      for (int64_t c = 0; c < g.out_channels; c++, filter += w_stride) {
+        uint64_t* const out = z + pixel * z_stride + 2 * c;
         int64_t r = 0;
-        for (; r + 2 <= rows; r += 2)
-          tile<2, 2>(block + r * kRowWords, filter, w_stride, depth, out + r * z_stride, z_stride);
-        if (r < rows) tile<1, 2>(block + r * kRowWords, filter, w_stride, depth, out + r * z_stride, z_stride);
+        for (; r + 2 <= rows; r += 2) tile<2>(block + r * kRowWords, filter, depth, out + r * z_stride, z_stride);
+        if (r < rows) tile<1>(block + r * kRowWords, filter, depth, out + r * z_stride, z_stride);
       }
-      if (c < g.out_channels)
-        for (int64_t r = 0; r < rows; r++)
-          tile<1, 1>(block + r * kRowWords, filter, w_stride, depth, out + r * z_stride, z_stride);
     });
   return true;
 }
