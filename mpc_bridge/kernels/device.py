@@ -27,17 +27,18 @@ from mpc_bridge.kernels.buffers import (
     size_error,
 )
 from mpc_bridge.kernels.planes import PlaneMachine
+from mpc_bridge.kernels.wide import WideRing
 
 Shape = int | tuple[int, ...]
 
 
-class Device(PlaneMachine):
+class Device(PlaneMachine, WideRing):
     """The CPU. See the module for what buffers are.
 
     Args:
-        mask: levels (:attr:`AVX2`, :attr:`AVX512`, :attr:`ALL`) that may be used from now on; None leaves the choice as it
-            is, at first everything that this CPU has. **Process-wide**, as the library has one kernel table: tests use it
-            to run every variant on one machine.
+        mask: levels (:attr:`AVX2`, :attr:`AVX512`, :attr:`ALL`) that may be used from now on; None leaves the choice as
+            it is, at first everything that this CPU has. **Process-wide**, as the library has one kernel table: tests
+            use it to run every variant on one machine.
 
     Attributes:
         features: levels that this CPU can run.
