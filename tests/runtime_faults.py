@@ -95,4 +95,4 @@ class Disagreeing(Rep3Backend):
     """Another name in every process, so another digest of what it runs."""
 
     def __init__(self) -> None:
-        self.name = f"rep3-{os.getpid()}"  # type: ignore[misc]
+        self.name = f"rep3-{os.getpid()}"

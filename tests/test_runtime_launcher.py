@@ -286,7 +286,10 @@ evaluate_local(circuit, [images], Rep3Backend(), parties=3, on_start=lambda pids
 
 @pytest.mark.parametrize("delay", [0.0, 0.3, 2.0])
 def test_a_killed_launcher_takes_its_parties_with_it(tmp_path: Path, delay: float) -> None:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    # A launcher killed before everybody is connected cannot remove its directory: keep that one out of the way.
+    (tmp_path / "t").mkdir()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
+                   "TMPDIR": str(tmp_path / "t")}
     with subprocess.Popen([sys.executable, "-c", LAUNCHER, str(DEMO / "digits.tflite")], stdout=subprocess.PIPE,
                           env=environment, text=True) as launcher:
         assert launcher.stdout is not None

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def test_all_to_all_rounds(parties: int) -> None:
         others = [peer for peer in range(parties) if peer != session.party]
         for round_ in range(20):
             size = 1 + 1000 * round_
-            sends = {peer: [np.full(size, 16 * session.party + peer, np.uint8), bytes([round_])] for peer in others}
+            sends: dict[int, list[Any]] = {
+                peer: [np.full(size, 16 * session.party + peer, np.uint8), bytes([round_])] for peer in others}
             received = {peer: (np.zeros(size, np.uint8), bytearray(1)) for peer in others}
             session.exchange(sends, received)
             for peer, (values, last) in received.items():

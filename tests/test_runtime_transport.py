@@ -110,7 +110,7 @@ def test_two_frames_are_not_mixed(ends: Ends) -> None:
     peer.sendall(encode_header(Kind.ROUND, 7, 3) + b"abc" + encode_header(Kind.OUTPUT, 9, 2) + b"de")
     assert expect(channel, 3) == b"abc"
     frame = receive_frame(channel, 10, Waiter(5))
-    assert (frame.kind, frame.tag, frame.payload) == (Kind.OUTPUT, 9, b"de")
+    assert frame == (Kind.OUTPUT, 9, bytearray(b"de"))
 
 
 @pytest.mark.parametrize("frame", [

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from mpc_bridge.errors import PeerError
 from mpc_bridge.runtime.meter import CostMeter
-from mpc_bridge.runtime.transport import Channel, Incoming, Kind, Outgoing, Transfer, Waiter, flatten
+from mpc_bridge.runtime.transport import Channel, Incoming, Kind, Outgoing, Transfer, Waiter, encode_header, flatten
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from mpc_bridge.kernels import Device
+    from mpc_bridge.runtime.transport import Buffer
 
 #: Default seconds without a byte from a peer that is due before it counts as lost.
 DEFAULT_TIMEOUT = 60.0
@@ -51,7 +50,8 @@ class Session:
         """Rounds so far; the same at every party that is in step."""
         return self._round
 
-    def exchange(self, sends: Mapping[int, Sequence[Buffer]], receives: Mapping[int, Sequence[Buffer]]) -> None:
+    def exchange(self, sends: Mapping[int, Sequence[Buffer]], receives: Mapping[int, Sequence[Buffer]],
+                 label: str = "") -> None:
         """One round: send to and receive from any subset of the peers, all at once.
 
         Every party calls it in lockstep, also a party that neither sends nor receives. Each peer's buffers travel as
@@ -60,8 +60,10 @@ class Session:
         Args:
             sends: peer → buffers (C-contiguous). They are free again on return.
             receives: peer → writable buffers (C-contiguous) whose sizes are what that peer sends this round.
+            label: what the protocol calls this step, for errors; it is not sent.
 
         Raises:
+            ProtocolAbort: a peer said that it detected cheating.
             PeerLost, PeerTimeout: a peer ended, or sent nothing for :attr:`timeout` seconds.
             MalformedFrame: a peer is out of step or does not speak the protocol. What ``receives`` holds is not to be
                 used.
@@ -84,7 +86,7 @@ class Session:
         try:
             self._waiter.run(transfers)
         except PeerError as error:
-            error.where = f"party {self.party}, round {tag}, {error.where}"
+            error.where = f"party {self.party}, round {tag}{f' ({label})' if label else ''}, {error.where}"
             raise
 
     def domain(self, count: int = 1) -> int:
@@ -97,6 +99,14 @@ class Session:
         first = self._domain
         self._domain = first + count
         return first
+
+    def abort(self) -> None:
+        """Tell every peer that cheating was detected, as far as their connections take it now."""
+        for channel in self._channels.values():
+            try:
+                channel.write_some([memoryview(encode_header(Kind.ABORT, 0, 0))])
+            except PeerError:
+                continue  # it is gone already
 
     def close(self) -> None:
         """Close every peer's channel; they see the end of the stream."""
