@@ -163,6 +163,12 @@ def test_tables_that_step_irregularly_have_no_constants() -> None:
     assert search(table_thresholds(bent), None) is None
 
 
+def test_ties_that_floats_break_either_way_have_none() -> None:
+    # 5 * 0.7 is 3.5 and 45 * 0.7 is 31.499999999999996 in float64
+    assert requantize([5, 45], "float64_half_away", 0.7, 0, -128, 127).tolist() == [4, 31]
+    assert search(linear_layer(multiplied((0.7,), "float64_half_away", 0, -128, 127), 1000), 128) is None
+
+
 def test_a_function_unlike_its_slope_is_refused() -> None:
     straight = multiplied((0.01,), "mbqm", 0, -128, 127)
     wrong = Rounding(straight.evaluate, straight.slope * 2, straight.origin, 0, -128, 127)

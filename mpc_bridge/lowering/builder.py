@@ -106,12 +106,14 @@ class Builder:
         """What a search found.
 
         Raises:
-            UnsupportedModelError: it found nothing.
+            UnsupportedModelError: it found nothing. Double rounding always has a form; ``float64_half_away`` has none when
+                the multiplier is a small fraction, 0.7 say: floats then break exact ties either way.
         """
         if found is None:
             raise UnsupportedModelError(
                 f"no exact constants in 64 bits for this {self.circuit.ops[op].kind}",
-                where=f"op {self.circuit.ops[op].name}", hint="its scales are too extreme; requantize the model",
+                where=f"op {self.circuit.ops[op].name}",
+                hint="its scales are extreme, or small fractions that round irregularly; calibrate them on data",
             )
         return found
 
