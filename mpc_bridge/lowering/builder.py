@@ -60,9 +60,8 @@ class Builder:
         self._stored[tensor] = index
         return index
 
-    def constant(self, op: int, tensor: int, shape: tuple[int, ...], reach: int) -> int:
-        """The model's owner shares weights or a bias, at most ``reach`` in magnitude, in the layout its linear step
-        reads.
+    def constant(self, op: int, tensor: int, shape: tuple[int, ...], limits: tuple[int, int]) -> int:
+        """The model's owner shares weights or a bias, within ``limits``, in the layout its linear step reads.
 
         Raises:
             UnsupportedModelError: the tensor is not a constant, or is used in another layout too.
@@ -81,7 +80,7 @@ class Builder:
                     "a constant that is used in two different ways", where=f"op {layer}, tensor {facts.name}"
                 )
             return self._stored[tensor]
-        index = self.new(Value(facts.name, shape, "weight", 0, reach))
+        index = self.new(Value(facts.name, shape, "weight", 0, limits[1], low=limits[0]))
         self.steps.append(Input(op, layer, (), index, "model", tensor))
         self._stored[tensor] = index
         return index
@@ -106,8 +105,8 @@ class Builder:
         """What a search found.
 
         Raises:
-            UnsupportedModelError: it found nothing. Double rounding always has a form; ``float64_half_away`` has none when
-                the multiplier is a small fraction, 0.7 say: floats then break exact ties either way.
+            UnsupportedModelError: it found nothing. Double rounding always has a form; ``float64_half_away`` may have
+                none when the multiplier is a small fraction, 0.7 say: floats then break exact ties either way.
         """
         if found is None:
             raise UnsupportedModelError(

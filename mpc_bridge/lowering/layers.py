@@ -41,11 +41,11 @@ def lower_linear(builder: Builder, index: int) -> None:
     geometry, depthwise = linear.geometry(circuit, op)
     out = circuit.tensors[op.outputs[0]].shape
     inputs = [source, builder.constant(
-        index, op.inputs[1], weight_shape(geometry, depthwise), linear.weight_reach(circuit, op)
+        index, op.inputs[1], weight_shape(geometry, depthwise), linear.weight_limits(circuit, op)
     )]
     bias = linear.bias_tensor(op)
     if bias >= 0:
-        inputs.append(builder.constant(index, bias, (geometry.out_channels,), 2**31))
+        inputs.append(builder.constant(index, bias, (geometry.out_channels,), INTEGER_RANGES["int32"]))
     acc = builder.accumulator(index, out)
     zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
     builder.steps.append(Linear(index, op.name, tuple(inputs), acc, geometry, depthwise, zero, found.bits))

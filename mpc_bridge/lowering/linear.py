@@ -81,12 +81,11 @@ def weight_zero(circuit: Circuit, op: Op) -> int:
     return zeros.pop()
 
 
-def weight_reach(circuit: Circuit, op: Op) -> int:
-    """Greatest magnitude of a weight less its zero point, from its type alone."""
+def weight_limits(circuit: Circuit, op: Op) -> tuple[int, int]:
+    """Least and greatest weight less its zero point, from its type alone."""
     zero = weight_zero(circuit, op)
-    if circuit.tensors[op.inputs[1]].dtype == "int8":
-        return 128 + abs(zero)
-    return max(zero, 255 - zero)
+    low, high = INTEGER_RANGES[circuit.tensors[op.inputs[1]].dtype]
+    return low - zero, high - zero
 
 
 def bias_tensor(op: Op) -> int:
@@ -106,7 +105,7 @@ def bound(circuit: Circuit, op: Op, x: Value, base: int) -> Bounded:
     channels = circuit.tensors[op.outputs[0]].shape[-1]
     channel = np.broadcast_to(channel.reshape(-1), (channels,))
     zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
-    reach = fan_in(circuit, op) * max(abs(zero), abs(x.high - zero)) * weight_reach(circuit, op)
+    reach = fan_in(circuit, op) * max(abs(zero), abs(x.high - zero)) * max(map(abs, weight_limits(circuit, op)))
     rounding = multiplied(distinct, rule, zero_point(circuit.tensors[op.outputs[0]]), low, high)
     bias = bias_tensor(op)
     if bias < 0:

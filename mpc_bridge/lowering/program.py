@@ -34,7 +34,8 @@ class Value:
         kind: ``"activation"`` (unsigned, at most 8 bits), ``"weight"`` (signed, biases too), ``"accumulator"`` (signed
             mod 2**ring) or ``"index"`` (unsigned: the result of an arg-max).
         offset: framework integer = stored integer + offset (activations only).
-        high: greatest stored integer of an activation or index; of a weight, the greatest magnitude its type allows.
+        high: greatest stored integer of an activation or index; of a weight, the greatest that its type allows.
+        low: least stored integer: zero but for weights and biases.
         ring: width of the ring its arithmetic consumers use; 0 when there are none.
         bits: whether boolean consumers need its bits.
     """
@@ -46,6 +47,7 @@ class Value:
     high: int = 0
     ring: int = 0
     bits: bool = False
+    low: int = 0
 
     @property
     def size(self) -> int:
