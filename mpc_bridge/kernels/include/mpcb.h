@@ -1,8 +1,8 @@
 /* The C ABI of the kernel library.
  *
- * Plain functions on pointers and sizes. Every function checks its arguments and returns a status (MPCB_OK is 0); a pointer
- * may be null only where its size is 0. Buffers belong to the caller and may not overlap unless stated. Nothing here
- * allocates memory that outlives a call, and all calls may run concurrently on different output buffers.
+ * Plain functions on pointers and sizes. Every function checks its arguments and returns a status (MPCB_OK is 0); a
+ * pointer may be null only where its size is 0. Buffers belong to the caller and may not overlap unless stated. Nothing
+ * here allocates memory that outlives a call, and all calls may run concurrently on different output buffers.
  *
  * Ring elements are uint64_t, arithmetic is modulo 2^64: smaller rings are its quotients, taken only when packing.
  * The Python loader hands everything between the two markers to cffi: no preprocessor lines in there.
@@ -33,8 +33,8 @@ typedef enum mpcb_status {
 } mpcb_status;
 
 /* Instruction-set levels, as bits of mpcb_cpu_features and mpcb_set_cpu_mask; portable code is always there.
- * AVX2: x86-64-v3 with AES and PCLMULQDQ. AVX512: x86-64-v4 with VAES, VPCLMULQDQ, GFNI, VBMI, VBMI2, IFMA, VNNI, BITALG,
- * VPOPCNTDQ. */
+ * AVX2: x86-64-v3 with AES and PCLMULQDQ. AVX512: x86-64-v4 with VAES, VPCLMULQDQ, GFNI, VBMI, VBMI2, IFMA, VNNI,
+ * BITALG, VPOPCNTDQ. */
 enum { MPCB_CPU_AVX2 = 1, MPCB_CPU_AVX512 = 2 };
 
 /* A 2-D window over NHWC images. Cells outside the image contribute nothing. */
@@ -70,13 +70,14 @@ int mpcb_ring_add_zero_share(const uint8_t* key_a, const uint8_t* key_b, uint64_
 
 /* uint64_t elements that mpcb_conv2d_pack writes. */
 int mpcb_conv2d_packed_size(const mpcb_geometry* geometry, int terms, size_t* elements);
-/* w: `terms` arrays [out_channels, kernel_height, kernel_width, in_channels]. The layout is the same at every CPU level. */
+/* w: `terms` arrays [out_channels, kernel_height, kernel_width, in_channels]. The layout is the same at every CPU
+ * level. */
 int mpcb_conv2d_pack(const mpcb_geometry* geometry, int terms, const uint64_t* const* w, uint64_t* packed);
 /* z[b, oh, ow, oc] = sum over terms of conv(x_t - x_zero[t], w_t); x_t: NHWC; x_zero may be null (all zero). */
 int mpcb_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
                 const uint64_t* packed, uint64_t* z);
-/* The same for one filter per output channel: w_t [kernel_height, kernel_width, out_channels], not packed; output channel o
- * reads input channel o / (out_channels / in_channels). */
+/* The same for one filter per output channel: w_t [kernel_height, kernel_width, out_channels], not packed; output
+ * channel o reads input channel o / (out_channels / in_channels). */
 int mpcb_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const uint64_t* x_zero,
                      const uint64_t* const* w, uint64_t* z);
 
@@ -105,8 +106,9 @@ int mpcb_gather_u8(const uint8_t* src, size_t source, const int64_t* index, size
 int mpcb_pack_bits(const uint64_t* x, size_t n, unsigned k, uint8_t* out);
 int mpcb_unpack_bits(const uint8_t* in, size_t n, unsigned k, uint64_t* x);
 
-/* Bit planes: `count` rows of `stride` bytes; bit i of row b (bit i % 8 of byte i / 8) is bit low + b of x[i]. stride is a
- * multiple of 64 and at least ceil(n / 8); bits from n to the end of a row are zero. low + count <= 64 (8 for bytes). */
+/* Bit planes: `count` rows of `stride` bytes; bit i of row b (bit i % 8 of byte i / 8) is bit low + b of x[i]. stride
+ * is a multiple of 64 and at least ceil(n / 8); bits from n to the end of a row are zero. low + count <= 64 (8 for
+ * bytes). */
 int mpcb_bits_slice(const uint64_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
 /* x[i] = sum over b of plane_b[i] << b. */
 int mpcb_bits_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint64_t* x);
@@ -133,19 +135,19 @@ typedef enum mpcb_plane_op {
 /* Most keys one run may use. */
 enum { MPCB_PLANE_KEYS = 4 };
 
-/* Runs straight-line code on `registers` rows of `stride` bytes (a multiple of 64, at least `bytes`), of which the first
- * `bytes` rounded up to 64 are computed. Messages hold planes of exactly `bytes` bytes. keys: key_count keys of 16 bytes; pad b
- * of a key is the PRF stream of `domain` from block b * ceil(bytes / 64) * 4 on: no run may share its domain with another use
- * of the same key. */
+/* Runs straight-line code on `registers` rows of `stride` bytes (a multiple of 64, at least `bytes`), of which the
+ * first `bytes` rounded up to 64 are computed. Messages hold planes of exactly `bytes` bytes. keys: key_count keys of
+ * 16 bytes; pad b of a key is the PRF stream of `domain` from block b * ceil(bytes / 64) * 4 on: no run may share its
+ * domain with another use of the same key. */
 int mpcb_planes_run(uint8_t* planes, size_t registers, size_t stride, size_t bytes, const int32_t* code,
                     size_t instructions, const uint8_t* keys, size_t key_count, uint64_t domain,
                     const uint8_t* incoming, size_t incoming_planes, uint8_t* outgoing, size_t outgoing_planes);
 
 /* ---- elements modulo 2^128 ("wide"): two words each, low word first; n counts elements ---- */
 
-/* z[b, oh, ow, oc] = sum over terms of conv(x_t - x_zero[t], w_t). x_t: NHWC, one word per element, in [0, 2^64); x_zero: signed,
- * subtracted from the cells inside the image, may be null (all zero); w_t: wide [out_channels, kernel_height, kernel_width,
- * in_channels]; z: wide. */
+/* z[b, oh, ow, oc] = sum over terms of conv(x_t - x_zero[t], w_t). x_t: NHWC, one word per element, in [0, 2^64);
+ * x_zero: signed, subtracted from the cells inside the image, may be null (all zero); w_t: wide [out_channels,
+ * kernel_height, kernel_width, in_channels]; z: wide. */
 int mpcb_wide_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
                      const uint64_t* const* w, uint64_t* z);
 /* One filter per output channel, as mpcb_depthwise2d; w_t: wide [kernel_height, kernel_width, out_channels]. */
@@ -153,9 +155,10 @@ int mpcb_wide_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64
                           const uint64_t* const* w, uint64_t* z);
 /* out[i] = sum over o of chi[o] * w[o, i]; w: wide [outputs, inputs]. */
 int mpcb_wide_combine_weights(const uint64_t* chi, const uint64_t* w, size_t outputs, size_t inputs, uint64_t* out);
-/* out[kh, kw, ic] = sum over pixels p = (b, oh, ow) of psi[p] * (x - x_zero)[cell of p at (kh, kw), ic], cells outside the image
- * contributing 0; out: wide [kernel_height, kernel_width, in_channels], the order of one filter of a dense layer's weights and,
- * where in_channels == out_channels, of all filters of a depthwise layer. out_channels has no other effect. */
+/* out[kh, kw, ic] = sum over pixels p = (b, oh, ow) of psi[p] * (x - x_zero)[cell of p at (kh, kw), ic], cells outside
+ * the image contributing 0; out: wide [kernel_height, kernel_width, in_channels], the order of one filter of a dense
+ * layer's weights and, where in_channels == out_channels, of all filters of a depthwise layer. out_channels has no
+ * other effect. */
 int mpcb_wide_combine_patches(const mpcb_geometry* geometry, const uint64_t* psi, const uint64_t* x, int64_t x_zero,
                               uint64_t* out);
 /* out = sum over p of psi[p] * sum over o of chi[o] * z[p, o]; z: wide [pixels, outputs]; out: one element. */
