@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.circuit.graph import Circuit, Op
+from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit, Op
 from mpc_bridge.circuit.reference.operands import zero_point
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering.program import Geometry, Value
