@@ -100,6 +100,37 @@ struct WideLinearKernels {
                    uint64_t* out);
 };
 
+// Vectors over GF(2^64); arguments as in mpcb_gf_*.
+struct GfKernels {
+  void (*mul)(const uint64_t* a, const uint64_t* b, uint64_t* out, size_t n);
+  void (*reduce)(const uint64_t* products, size_t n, uint64_t* out);
+  void (*add_zero_share)(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
+  void (*fold_products)(const uint64_t* a_own, const uint64_t* a_next, const uint64_t* b_own, const uint64_t* b_next,
+                        size_t length, size_t arity, uint64_t* out);
+  void (*fold)(const uint64_t* a, size_t length, size_t arity, const uint64_t* u, uint64_t* out);
+};
+
+// A record of a boolean circuit, its rows and their weights; arguments as in mpcb_gf_first_fold.
+struct GfRecord {
+  const uint8_t* planes;
+  size_t registers, stride, lanes;
+  const int32_t* rows;
+  const int32_t* group;
+  size_t row_count, groups;
+  const uint8_t* key;
+  uint64_t domain, first;
+};
+
+struct GfRowKernels {
+  void (*first_fold)(const GfRecord& record, uint64_t* acc);
+  void (*z_sum)(const GfRecord& record, const int32_t* z, const uint64_t* nu, uint64_t* out);
+};
+
+struct GfLiftKernels {
+  void (*lift)(const GfRecord& record, const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next,
+               uint64_t* b_own, uint64_t* b_next);
+};
+
 struct Kernels {
   const BitsKernels* bits;
   const DenseKernels* dense;
@@ -109,6 +140,9 @@ struct Kernels {
   const PlaneKernels* planes;
   const WideKernels* wide;
   const WideLinearKernels* wide_linear;
+  const GfKernels* gf;
+  const GfRowKernels* gf_rows;
+  const GfLiftKernels* gf_lift;
 };
 
 // The table selected by the CPU and the mask.
@@ -124,6 +158,9 @@ extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;
 extern const WideKernels wide_kernels;
 extern const WideLinearKernels wide_linear_kernels;
+extern const GfKernels gf_kernels;
+extern const GfRowKernels gf_row_kernels;
+extern const GfLiftKernels gf_lift_kernels;
 }  // namespace MPCB_TARGET
 #endif
 

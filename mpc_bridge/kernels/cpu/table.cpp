@@ -13,6 +13,9 @@ const Kernels kernels = {
     .planes = &plane_kernels,
     .wide = &wide_kernels,
     .wide_linear = &wide_linear_kernels,
+    .gf = &gf_kernels,
+    .gf_rows = &gf_row_kernels,
+    .gf_lift = &gf_lift_kernels,
 };
 
 }  // namespace mpcb::MPCB_TARGET
