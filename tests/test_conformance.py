@@ -39,7 +39,7 @@ def test_every_kernel_variant_computes_the_same(mask: int, wanted: str) -> None:
     try:
         outputs = conformance.run(rep3, CASES[position], [cpu_device(mask) for _ in range(3)])
     finally:
-        cpu_device()  # the mask is process-wide
+        cpu_device(Device.ALL)  # the mask is process-wide
     for output, reference in zip(outputs, expected(position), strict=True):
         np.testing.assert_array_equal(output, reference)
 

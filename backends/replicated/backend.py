@@ -14,6 +14,13 @@ from mpc_bridge.security import ThreatModel
 _HEADROOM = 10
 
 
+def unsupported_shape(step: Step) -> str | None:
+    """What no circuit of replicated sharing has: None for every step it can run, else why not."""
+    if isinstance(step, Requantize) and (step.shift < 1 or step.bits < step.shift + _HEADROOM):
+        return f"requantise needs 1 <= shift and bits >= shift + {_HEADROOM}, not {step.shift} and {step.bits}"
+    return None
+
+
 class Rep3Backend:
     """Three parties, one of which may look: semi-honest replicated sharing."""
 
@@ -28,9 +35,7 @@ class Rep3Backend:
 
     def supports(self, step: Step, program: Program) -> str | None:
         """Every primitive, requantise within its circuit's widths."""
-        if isinstance(step, Requantize) and (step.shift < 1 or step.bits < step.shift + _HEADROOM):
-            return f"requantise needs 1 <= shift and bits >= shift + {_HEADROOM}, not {step.shift} and {step.bits}"
-        return None
+        return unsupported_shape(step)
 
     def owner(self) -> Rep3Owner:
         """The owners' side."""

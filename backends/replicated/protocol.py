@@ -19,7 +19,7 @@ from mpc_bridge.backends.replicated.compile import NEXT, OWN, TO_NEXT, TO_PREVIO
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
-from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch
+from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
@@ -69,7 +69,10 @@ def thirds(size: int, unit: int) -> list[Third]:
 
 
 class Rep3:
-    """One party's side (``sharing.protocol.SharingProtocol``)."""
+    """One party's side (``sharing.protocol.SharingProtocol``).
+
+    The methods below "Hooks" are where the malicious protocol does more.
+    """
 
     width = 2
 
@@ -84,7 +87,7 @@ class Rep3:
         self._keys = b""
         self._scratch = Scratch(self.device)
         self._programs: dict[tuple[Circuit, int], Microprogram] = {}
-        self._channels: dict[tuple[int, int], ChannelConstants] = {}
+        self._channels: dict[tuple[int, int, int], ChannelConstants] = {}
 
     # Setup ----------------------------------------------------------------------------------------------------------
 
@@ -92,7 +95,7 @@ class Rep3:
         """Key i is drawn by party i and sent to party i - 1. One round, 16 bytes."""
         own = fresh_key()
         received = bytearray(KEY_BYTES)
-        self._session.exchange({self._previous: [own]}, {self._next: [received]})
+        self._session.exchange({self._previous: [own]}, {self._next: [received]}, label="keys")
         self._keys = own + bytes(received)
 
     def warm(self, two_sided: Sequence[Circuit], plain: Sequence[Circuit]) -> None:
@@ -111,8 +114,12 @@ class Rep3:
     def _ones(self, size: int) -> DeviceBuffer:
         return self.device.from_host(np.ones(size, np.uint64))
 
+    def _key_pair(self) -> bytes:
+        """Own key, then next key."""
+        return self._keys
+
     def _key(self, slot: int) -> bytes:
-        return self._keys[slot * KEY_BYTES : (slot + 1) * KEY_BYTES]
+        return self._key_pair()[slot * KEY_BYTES : (slot + 1) * KEY_BYTES]
 
     # Owners ---------------------------------------------------------------------------------------------------------
 
@@ -194,7 +201,7 @@ class Rep3:
         outgoing = self._scratch.take("outgoing 0", packed_bytes(size, step.ring))
         incoming = self._scratch.take("incoming 0", packed_bytes(size, step.ring))
         device.pack_bits(z, step.ring, outgoing)
-        self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]})
+        self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]}, label="product")
         following = device.empty(size, np.uint64)
         device.unpack_bits(incoming, size, step.ring, following)
         return RingShare((z, following), size, step.ring)
@@ -213,13 +220,8 @@ class Rep3:
         for part, lane in zip(parts, lanes, strict=True):
             multiplier, constant, minus_delta = self._channel_constants(step, x.size, part, aligned)
             role = part.role(self.party)
-            operand = self.device.empty(part.size, np.uint64)
             own, following = (c[part.start : part.end] for c in x.components)
-            if role == 0:
-                self.device.ring_add(own, following, operand)
-                self.device.ring_channel_affine(operand, multiplier, constant, operand)
-            else:
-                self.device.ring_channel_affine(following if role == 1 else own, multiplier, None, operand)
+            operand = self._operand(lane, role, own, following, multiplier, constant, shape)
             lane.fill(0, operand, shape.bits)
             if role != 0 and minus_delta is not None and shape.tie is not None:
                 self.device.ring_channel_affine(operand, self._ones(len(minus_delta)), minus_delta, operand)
@@ -227,15 +229,39 @@ class Rep3:
         right = shape.bits + shape.tie_planes
         return self._two_sided(parts, lanes, x.size, right, shape.ring, bool(circuit.shared_outputs))
 
-    def to_ring(self, x: BitShare, ring: int) -> RingShare:
+    # Hooks ----------------------------------------------------------------------------------------------------------
+
+    def _operand(
+        self, lane: PlaneLane, role: int, own: DeviceBuffer, following: DeviceBuffer, multiplier: DeviceBuffer,
+        constant: DeviceBuffer, shape: RequantizeShape,
+    ) -> DeviceBuffer:
+        """This role's operand of ``acc * multiplier + constant``: the sum of two components, or the third."""
+        operand = self.device.empty(len(own), np.uint64)
+        if role == 0:
+            self.device.ring_add(own, following, operand)
+            return self.device.ring_channel_affine(operand, multiplier, constant, operand)
+        return self.device.ring_channel_affine(following if role == 1 else own, multiplier, None, operand)
+
+    def _planes(self, program: Microprogram, lanes: int, slot: int) -> DeviceBuffer:
+        """Registers for one run."""
+        return self._scratch.take(f"planes {slot}", program.registers * plane_stride(lanes))
+
+    def _settle(
+        self, parts: Sequence[Third], lanes: Sequence[PlaneLane], ring: int, own: DeviceBuffer, following: DeviceBuffer
+    ) -> None:
+        """All rounds are over, and all outputs are drained."""
+
+    # Running circuits -----------------------------------------------------------------------------------------------
+
+    def to_ring(self, x: BitShare, ring: int, width: int = WIDTH) -> RingShare:
         parts = thirds(x.size, 8)
-        circuit = to_ring_circuit(ring)
+        circuit = to_ring_circuit(ring, width)
         lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
         for part, lane in zip(parts, lanes, strict=True):
             first = 0 if part.role(self.party) == 0 else ring  # behind the planes of rho
             for component in x.components:
-                lane.fill(first, component[part.start : part.end], WIDTH)
-                first += WIDTH
+                lane.fill(first, component[part.start : part.end], width)
+                first += width
         result, _ = self._two_sided(parts, lanes, x.size, 0, ring, False)
         assert result is not None
         return result
@@ -243,9 +269,7 @@ class Rep3:
     def evaluate(
         self, circuit: Circuit, sources: Sequence[PlaneSource], sinks: Sequence[PlaneSink], lanes: int
     ) -> list[tuple[DeviceBuffer, ...]]:
-        lane = PlaneLane(
-            self.device, self._scratch, self._program(circuit, self.party), lanes, self._keys, self._session.domain(), 0
-        )
+        lane = self._lane(circuit, Third(0, lanes, 0), 0)
         register = 0
         for component in range(self.width):
             for source in sources:
@@ -260,30 +284,34 @@ class Rep3:
                 lane.drain(output, sink.count, target)
                 result.append(target)
                 output += sink.count
+        self._settle([Third(0, lanes, 0)], [lane], 0, None, None)
         return [tuple(result) for result in results]
 
     def _lane(self, circuit: Circuit, part: Third, slot: int) -> PlaneLane:
         program = self._program(circuit, part.role(self.party))
-        return PlaneLane(self.device, self._scratch, program, part.size, self._keys, self._session.domain(), slot)
+        planes = self._planes(program, part.size, slot)
+        domain = self._session.domain()
+        return PlaneLane(self.device, self._scratch, program, part.size, planes, self._key_pair(), domain, slot)
 
     def _run(self, lanes: Sequence[PlaneLane]) -> None:
-        """All stages of lanes that run the same circuit, one exchange between stages."""
-        stages = len(lanes[0].program.stages)
-        for stage in range(stages):
+        """The rounds of lanes that run the same circuit, one exchange between stages."""
+        rounds = lanes[0].program.rounds
+        for stage in range(rounds + 1):
             outgoing = [lane.run(stage) for lane in lanes]
-            if stage + 1 == stages:
+            if stage == rounds:
                 return
             incoming = [lane.expect(stage + 1) for lane in lanes]
             self._session.exchange(
                 {self._previous: [o[TO_PREVIOUS] for o in outgoing], self._next: [o[TO_NEXT] for o in outgoing]},
                 {self._next: [i[TO_PREVIOUS] for i in incoming], self._previous: [i[TO_NEXT] for i in incoming]},
+                label=f"circuit round {stage}",
             )
 
     def _channel_constants(
         self, step: Requantize, size: int, part: Third, aligned: bool
     ) -> ChannelConstants:
         """Public multipliers, constants and minus the tie deltas of a third: per channel, or per element of a small tensor."""
-        key = (step.output, part.rotation)
+        key = (step.output, size, part.rotation)
         known = self._channels.get(key)
         if known is None:
 
@@ -326,10 +354,9 @@ class Rep3:
         self._run(lanes)
         if ring:
             self._send_first_component(parts, lanes, own, following, ring)
-        return (
-            RingShare((own, following), size, ring) if ring else None,
-            self._shared_outputs(parts, lanes, size, ring) if planes else None,
-        )
+        bits = self._shared_outputs(parts, lanes, size, ring) if planes else None
+        self._settle(parts, lanes, ring, own, following)
+        return RingShare((own, following), size, ring) if ring else None, bits
 
     def _send_first_component(
         self, parts: Sequence[Third], lanes: Sequence[PlaneLane], own: DeviceBuffer, following: DeviceBuffer, ring: int
@@ -344,12 +371,14 @@ class Rep3:
                 device.ring_sub(own[span], following[span], own[span])
                 outgoing = self._scratch.take("first component out", packed_bytes(part.size, ring))
                 device.pack_bits(own[span], ring, outgoing)
+                # both holders keep the same number, bits above the ring included
+                device.unpack_bits(outgoing, part.size, ring, own[span])
                 sends.append(outgoing)
             elif role == 2:
                 incoming = self._scratch.take("first component in", packed_bytes(part.size, ring))
                 receives.append(incoming)
                 arrivals.append((incoming, following[span]))
-        self._session.exchange({self._previous: sends}, {self._next: receives})
+        self._session.exchange({self._previous: sends}, {self._next: receives}, label="first component")
         for incoming, target in arrivals:
             device.unpack_bits(incoming, len(target), ring, target)
 

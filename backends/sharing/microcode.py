@@ -70,6 +70,13 @@ class Microprogram:
     output_count: int
     pads: int
     kept: tuple[int, ...] = ()
+    #: stages after the last round: 0, or 1 where a verifying protocol has more to compute
+    later: int = 0
+
+    @property
+    def rounds(self) -> int:
+        """Exchanges between stages; stage ``rounds`` is the one that leaves the outputs."""
+        return len(self.stages) - 1 - self.later
 
 
 @dataclass
@@ -127,8 +134,8 @@ class Assembler:
         for register in registers:
             self._outputs.append(self.emit(Op.COPY, register))
 
-    def finish(self, pads: int, keep: Sequence[int] = ()) -> Microprogram:
-        """Assign real registers; the planes of ``keep`` stay until the end."""
+    def finish(self, pads: int, keep: Sequence[int] = (), later: int = 0) -> Microprogram:
+        """Assign real registers; the planes of ``keep`` stay until the end. ``later`` stages follow the outputs."""
         assigned, used = self._assign(keep)
         bounds = [0, *self._cuts, len(self._code)]
         table = np.array(self._renamed(assigned), dtype=np.int32).reshape(-1, 4)
@@ -138,7 +145,7 @@ class Assembler:
         )
         kept = tuple(assigned[register] for register in keep)
         count = len(self._outputs)
-        return Microprogram(stages, used + count, self.inputs, used, count, pads, kept)
+        return Microprogram(stages, used + count, self.inputs, used, count, pads, kept, later)
 
     @staticmethod
     def _placed(code: npt.NDArray[np.int32], sends: Sequence[int], receives: Sequence[int]) -> npt.NDArray[np.int32]:

@@ -48,32 +48,38 @@ class Scratch:
         return buffer[:size]
 
 
+def plane_stride(lanes: int) -> int:
+    """Bytes from one register to the next."""
+    stride = -(-lanes // (8 * _ALIGNMENT)) * _ALIGNMENT
+    return stride + _ALIGNMENT if stride % _PAGE == 0 else stride
+
+
 class PlaneLane:
     """One microprogram on one range of lanes.
 
     Args:
         lanes: bits per plane.
+        planes: the registers, ``program.registers * plane_stride(lanes)`` bytes.
         keys: 16 bytes per key slot of the pads.
         domain: PRF counter domain of the pads, used nowhere else with these keys.
         slot: tells lanes that are alive at once apart.
     """
 
     def __init__(
-        self, device: Device, scratch: Scratch, program: Microprogram, lanes: int, keys: bytes, domain: int, slot: int
+        self, device: Device, scratch: Scratch, program: Microprogram, lanes: int, planes: DeviceBuffer, keys: bytes,
+        domain: int, slot: int,
     ) -> None:
         self._device, self._scratch, self._slot = device, scratch, slot
         self._keys, self._domain = keys, domain
         self.program = program
         self.lanes = lanes
         self.bytes = -(-lanes // 8)
-        stride = -(-self.bytes // _ALIGNMENT) * _ALIGNMENT
-        self.stride = stride + _ALIGNMENT if stride % _PAGE == 0 else stride
-        self._planes = scratch.take(f"planes {slot}", program.registers * self.stride).reshape(-1, self.stride)
+        self.planes = planes.reshape(program.registers, plane_stride(lanes))
         self.incoming = scratch.take(f"incoming {slot}", 0)
 
     def fill(self, register: int, source: DeviceBuffer, count: int, low: int = 0) -> None:
         """Bits ``low..low+count-1`` of ``lanes`` elements into ``count`` registers."""
-        rows = self._planes[register : register + count]
+        rows = self.planes[register : register + count]
         if source.dtype == np.uint8:
             self._device.bytes_slice(source, low, count, rows)
         else:
@@ -82,7 +88,7 @@ class PlaneLane:
     def drain(self, output: int, count: int, target: DeviceBuffer) -> None:
         """``count`` outputs, from number ``output`` on, into ``lanes`` elements."""
         first = self.program.outputs + output
-        rows = self._planes[first : first + count]
+        rows = self.planes[first : first + count]
         if target.dtype == np.uint8:
             self._device.bytes_unslice(rows, self.lanes, target)
         else:
@@ -93,7 +99,7 @@ class PlaneLane:
         part = self.program.stages[stage]
         outgoing = self._scratch.take(f"outgoing {self._slot}", sum(part.sends) * self.bytes)
         self._device.planes_run(
-            self._planes, self.bytes, part.code, self._keys, self._domain, self.incoming, outgoing
+            self.planes, self.bytes, part.code, self._keys, self._domain, self.incoming, outgoing
         )
         return self._split(outgoing, part.sends)
 

@@ -81,6 +81,11 @@ class CostMeter:
             self._layers.pop()
             self._switch()
 
+    @property
+    def current_phase(self) -> str | None:
+        """The innermost phase, None outside any."""
+        return self._phases[-1] if self._phases else None
+
     def _switch(self) -> None:
         now = time.perf_counter()
         if self._current is not None:

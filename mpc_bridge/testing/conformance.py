@@ -75,7 +75,7 @@ class _Builder:
         return self._feed(index, "data", self.rng.integers(0, 256, shape) if data is None else data)
 
     def weight(self, shape: tuple[int, ...], ring: int, low: int, high: int) -> int:
-        index = self.value(Value(f"w{len(self.values)}", shape, "weight", 0, 0, ring))
+        index = self.value(Value(f"w{len(self.values)}", shape, "weight", 0, high, ring, low=low))
         return self._feed(index, "model", self.rng.integers(low, high + 1, shape))
 
     def _feed(self, index: int, owner: Owner, data: IntArray) -> int:

@@ -64,7 +64,7 @@ class VerifyingCompiler(RoleCompiler):
                 groups.append(number)
             totals.append([zero, zero] if claim.total is None else list(self._kept(claim.total, zero)))
         wanted = sorted({register for row in (*rows, *totals) for register in row} | {zero})
-        program = self._code.finish(len(self._interactive), wanted)
+        program = self._code.finish(len(self._interactive), wanted, later=1)
         real = dict(zip(wanted, program.kept, strict=True))
         return VerifiedProgram(
             program,
