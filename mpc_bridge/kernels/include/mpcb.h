@@ -194,33 +194,34 @@ int mpcb_gf_reduce(const uint64_t* products, size_t n, uint64_t* out);
 /* z[i] ^= F(key_a)[i] ^ F(key_b)[i], with F(key)[i] the i-th little-endian 64-bit word of the stream of `domain`. */
 int mpcb_gf_add_zero_share(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
 
-/* Folds cut vectors into `arity` (2 to MPCB_GF_MOST_ARITY) pieces of M = ceil(length / arity) elements; elements past the end are
- * zero. out[i * arity + k] = sum over j of a_own[i M + j] (b_own + b_next)[k M + j] + a_next[i M + j] b_own[k M + j]. */
+/* Folds cut vectors into `arity` (2 to MPCB_GF_MOST_ARITY) pieces of M = ceil(length / arity) elements; elements past
+ * the end are zero. out[i * arity + k] = sum over j of a_own[i M + j] (b_own + b_next)[k M + j] + a_next[i M + j]
+ * b_own[k M + j]. */
 int mpcb_gf_fold_products(const uint64_t* a_own, const uint64_t* a_next, const uint64_t* b_own, const uint64_t* b_next,
                           size_t length, size_t arity, uint64_t* out);
 /* out[j] = sum over i of u[i] a[i M + j], M elements; out may be a. */
 int mpcb_gf_fold(const uint64_t* a, size_t length, size_t arity, const uint64_t* u, uint64_t* out);
 
-/* A record is the registers of a bit-plane program, `lanes` bits each: whatever a row of planes holds past them is not read as
- * data. A tile is 4096 lanes: 64 parts of 64 lanes; part i of a register is a word, so an element. Rows are four int32: the
- * registers of x_own, x_next, y_own, y_next. The weight of row m in tile t is word first + t * groups + group[m] of the PRF stream
- * (key, domain); group[m] < groups.
+/* A record is the registers of a bit-plane program, `lanes` bits each: whatever a row of planes holds past them is not
+ * read as data. A tile is 4096 lanes: 64 parts of 64 lanes; part i of a register is a word, so an element. Rows are
+ * four int32: the registers of x_own, x_next, y_own, y_next. The weight of row m in tile t is word first + t * groups +
+ * group[m] of the PRF stream (key, domain); group[m] < groups.
  *
  * first_fold: acc, 64 x 64 unreduced products [i, k] of two words, ^= sum over tiles and rows of
  * weight * ((x_own_i & (y_own_k ^ y_next_k)) ^ (x_next_i & y_own_k)). */
 int mpcb_gf_first_fold(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* rows,
                        const int32_t* group, size_t row_count, size_t groups, const uint8_t* key, uint64_t domain,
                        uint64_t first, uint64_t* acc);
-/* z: two int32 for each group, the registers of z_own and z_next. out[0 or 1] ^= sum over tiles and groups of weight * sum over i
- * of nu[i] * part i of z_own or z_next; nu: 64 elements. */
+/* z: two int32 for each group, the registers of z_own and z_next. out[0 or 1] ^= sum over tiles and groups of weight *
+ * sum over i of nu[i] * part i of z_own or z_next; nu: 64 elements. */
 int mpcb_gf_z_sum(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* z, size_t groups,
                   const uint8_t* key, uint64_t domain, uint64_t first, const uint64_t* nu, uint64_t* out);
-/* Element (t * row_count + m) * 64 + b of a_own, a_next: weight * X^b * sum over i of u[i] * (bit b of part i of x_own, x_next),
- * and of b_own, b_next: sum over k of v[k] * (bit b of part k of y_own, y_next). u, v: 64 elements. */
+/* Element (t * row_count + m) * 64 + b of a_own, a_next: weight * X^b * sum over i of u[i] * (bit b of part i of x_own,
+ * x_next), and of b_own, b_next: sum over k of v[k] * (bit b of part k of y_own, y_next). u, v: 64 elements. */
 int mpcb_gf_lift(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* rows,
-                 const int32_t* group, size_t row_count, size_t groups, const uint8_t* key, uint64_t domain, uint64_t first,
-                 const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next, uint64_t* b_own,
-                 uint64_t* b_next);
+                 const int32_t* group, size_t row_count, size_t groups, const uint8_t* key, uint64_t domain,
+                 uint64_t first, const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next,
+                 uint64_t* b_own, uint64_t* b_next);
 
 /* </cdef> */
 
