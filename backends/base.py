@@ -58,7 +58,10 @@ class Owner(Protocol):
 
 
 class Engine(Protocol):
-    """One party's evaluator of Programs. Called in program order; every method may talk through the session."""
+    """One party's evaluator of Programs. Called in program order; every method may talk through the session.
+
+    An engine that checks others may have ``soundness_bits``: -log2 of the chance that cheating went unnoticed so far.
+    """
 
     def prepare(self, program: Program) -> None:
         """Once per program, in the setup phase: keys, compiled circuits."""

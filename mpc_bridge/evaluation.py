@@ -70,9 +70,11 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
                          transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap,
                          program=program)
     matches = matches_reference(circuit, run.program, arrays, run.outputs) if check else None
-    stated = {name: getattr(choice.backend, name, None) for name in ("preprocessing", "sigma", "soundness_bits")}
+    stated = {name: getattr(choice.backend, name, None) for name in ("preprocessing", "sigma")}
+    checked = [report.soundness_bits for report in run.reports if report.soundness_bits is not None]
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
-                  choice.name, choice.device, transport, len(arrays[0]), circuit, run.program, **stated)
+                  choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,
+                  soundness_bits=min(checked, default=None), **stated)
 
 
 def sample_axis(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> tuple[Array, ...]:

@@ -16,7 +16,11 @@ Planes = np.ndarray
 def bits_of(values: Sequence[int], width: int) -> Planes:
     """uint8 ``[width, lanes]`` of zeros and ones."""
     array = np.array(values, dtype=np.uint64)
-    return np.stack([(array >> np.uint64(i)).astype(np.uint8) & 1 for i in range(width)]) if width else np.zeros((0, len(array)), np.uint8)
+    return (
+        np.stack([(array >> np.uint64(i)).astype(np.uint8) & 1 for i in range(width)])
+        if width
+        else np.zeros((0, len(array)), np.uint8)
+    )
 
 
 def number_of(planes: Planes) -> np.ndarray:
@@ -79,7 +83,10 @@ class Trio:
     """
 
     def __init__(
-        self, programs: Sequence[Microprogram], inputs: Sequence[Planes], rng: np.random.Generator,
+        self,
+        programs: Sequence[Microprogram],
+        inputs: Sequence[Planes],
+        rng: np.random.Generator,
         tamper: Tamper | None = None,
     ) -> None:
         lanes = inputs[0].shape[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ CASES = conformance.cases()
 BACKENDS: tuple[Backend, ...] = (rep3,)
 
 
-@lru_cache(maxsize=None)
+@cache
 def expected(position: int) -> tuple[np.ndarray, ...]:
     return tuple(conformance.run(plaintext, CASES[position], [cpu_device()]))
 

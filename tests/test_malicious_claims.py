@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ class Operands:
     ring: int
 
 
-@lru_cache(maxsize=None)
+@cache
 def compiled(circuit: Circuit) -> list[VerifiedProgram]:
     return [VerifyingCompiler(circuit, role).verified() for role in range(3)]
 
@@ -119,7 +119,13 @@ def cases() -> list[tuple[str, Circuit, Operands]]:
     for ring in (6, 8, 21):
         rho = rng.integers(0, 2**ring, LANES)
         shared = bits_of(rng.integers(0, 256, LANES), 8)
-        found.append((f"to_ring {ring}", to_ring_circuit(ring), Operands(bits_of(rho, ring), shared, (nothing, nothing), 0, ring)))
+        found.append(
+            (
+                f"to_ring {ring}",
+                to_ring_circuit(ring),
+                Operands(bits_of(rho, ring), shared, (nothing, nothing), 0, ring),
+            )
+        )
     none = np.zeros((0, LANES), np.uint8)
     both = bits_of(rng.integers(0, 2**20, LANES), 20)
     found.append(("maximum", maximum_circuit(8, 2), Operands(none, both, (nothing, nothing), 0, 0)))

@@ -111,7 +111,11 @@ def test_no_party_receives_a_weight_or_the_input_in_the_clear(tapped: tuple[Path
     (image,) = samples(folder, circuit, 1)
     tensors = [np.asarray(image), *(np.asarray(array) for array in circuit.constants.values())]
     # the same tensors in every form in which a program stores integers
-    forms = [form for tensor in tensors for form in (tensor, tensor.astype(np.int64), tensor.astype(np.int32), tensor.astype(np.int16) + 128)]
+    forms = [
+        form
+        for tensor in tensors
+        for form in (tensor, tensor.astype(np.int64), tensor.astype(np.int32), tensor.astype(np.int16) + 128)
+    ]
     forms += [(tensor.astype(np.int16) + 128).astype(np.uint8) for tensor in tensors if tensor.dtype.itemsize == 1]
     pieces = [piece for form in forms for piece in windows(form, 16)]
     assert len(pieces) > 500

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.plane_machine import bits_of, number_of, run_rep3
 
 from mpc_bridge.backends.sharing.compare import clamp_circuit, maximum_circuit
 from mpc_bridge.backends.sharing.lookup import lookup_circuit
 from mpc_bridge.backends.sharing.requantize import RequantizeShape, requantize_circuit, to_ring_circuit
+from tests.plane_machine import bits_of, number_of, run_rep3
 
 LANES = 4000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from mpc_bridge.backends.base import API_VERSION
 from mpc_bridge.backends.replicated.owner import PARTIES, Rep3Owner
 from mpc_bridge.backends.replicated.protocol import Rep3
@@ -24,10 +26,10 @@ def unsupported_shape(step: Step) -> str | None:
 class Rep3Backend:
     """Three parties, one of which may look: semi-honest replicated sharing."""
 
-    name = "rep3"
-    api_version = API_VERSION
-    threat_models = (ThreatModel("semi-honest", "honest", PARTIES, 1, "privacy"),)
-    devices = ("cpu",)
+    name: ClassVar[str] = "rep3"
+    api_version: ClassVar[int] = API_VERSION
+    threat_models: ClassVar[tuple[ThreatModel, ...]] = (ThreatModel("semi-honest", "honest", PARTIES, 1, "privacy"),)
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
 
     def parties(self) -> tuple[int, int]:
         """Exactly three."""

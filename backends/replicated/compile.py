@@ -125,8 +125,8 @@ class RoleCompiler:
 
     def _emit_shared(self, wire: int, gate: Gate) -> Components:
         if gate.kind is Kind.SHARED_INPUT:
-            own = self._shared_base + gate.index
-            return own, own + self._circuit.shared_inputs
+            first = self._shared_base + gate.index
+            return first, first + self._circuit.shared_inputs
         if gate.kind is Kind.LIFT:
             if self._role == 0:
                 return None, None

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.errors import MalformedFrame
-from mpc_bridge.kernels import Device, cpu_device
-from mpc_bridge.kernels.device import packed_bytes
+from mpc_bridge.kernels import Device, cpu_device, packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Value
 

@@ -23,7 +23,7 @@ from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
-from mpc_bridge.kernels.device import packed_bytes
+from mpc_bridge.kernels import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Linear, Requantize, Value
 from mpc_bridge.runtime.session import Session
@@ -89,6 +89,11 @@ class Rep3:
         self._programs: dict[tuple[Circuit, int], Microprogram] = {}
         self._channels: dict[tuple[int, int, int], ChannelConstants] = {}
 
+    @property
+    def soundness_bits(self) -> float | None:
+        """None: nothing is checked."""
+        return None
+
     # Setup ----------------------------------------------------------------------------------------------------------
 
     def setup(self) -> None:
@@ -134,11 +139,12 @@ class Rep3:
                 hint="run the same version of mpc-bridge at every party",
             )
         # components 0 and 1 come from seeds; party 0 has both, party 1 has component 1, party 2 component 0
-        parts: list[bytes | None] = {
-            0: [message[:KEY_BYTES], message[KEY_BYTES:]],
-            1: [message[:KEY_BYTES], None],
-            2: [None, message[explicit:]],
-        }[self.party]
+        seeds: dict[int, tuple[bytes | None, bytes | None]] = {
+            0: (message[:KEY_BYTES], message[KEY_BYTES:]),
+            1: (message[:KEY_BYTES], None),
+            2: (None, message[explicit:]),
+        }
+        parts = seeds[self.party]
         body = np.frombuffer(message, np.uint8)[KEY_BYTES:] if self.party == 1 else np.frombuffer(message, np.uint8)
         ring_bytes = packed_bytes(value.size, value.ring) if value.ring else 0
         ring = bits = None
@@ -165,13 +171,19 @@ class Rep3:
         return ring, bits
 
     def reveal(self, components: tuple[DeviceBuffer, ...], width: int) -> bytes:
-        """The own component; the three together are the value."""
-        own = components[OWN]
+        """The own component plus a zero share; the three together are the value, and nothing else to the receiver."""
+        own = self._refreshed(components[OWN])
         if own.dtype == np.uint8:
             return bytes(self.device.to_host(own))
         packed = self.device.empty(packed_bytes(len(own), width), np.uint8)
         self.device.pack_bits(own, width, packed)
         return bytes(self.device.to_host(packed))
+
+    def _refreshed(self, own: DeviceBuffer) -> DeviceBuffer:
+        """Own XOR component of the same value in a fresh sharing: no message, three pads that cancel."""
+        device, domain = self.device, self._session.domain()
+        masks = [device.prf_fill(self._key(slot), domain, device.empty(len(own), own.dtype)) for slot in (OWN, NEXT)]
+        return device.bits_xor(own, device.bits_xor(masks[0], masks[1]))
 
     # Products -------------------------------------------------------------------------------------------------------
 
@@ -194,6 +206,7 @@ class Rep3:
         if packed.filters is not None:
             device.depthwise2d(g, x.components, zeros, packed.filters, z)
         else:
+            assert packed.dense is not None
             device.conv2d(g, x.components, zeros, packed.dense, z)
         if packed.bias is not None:
             device.ring_channel_affine(z, self._ones(g.out_channels), packed.bias, z)
@@ -232,8 +245,14 @@ class Rep3:
     # Hooks ----------------------------------------------------------------------------------------------------------
 
     def _operand(
-        self, lane: PlaneLane, role: int, own: DeviceBuffer, following: DeviceBuffer, multiplier: DeviceBuffer,
-        constant: DeviceBuffer, shape: RequantizeShape,
+        self,
+        lane: PlaneLane,
+        role: int,
+        own: DeviceBuffer,
+        following: DeviceBuffer,
+        multiplier: DeviceBuffer,
+        constant: DeviceBuffer,
+        shape: RequantizeShape,
     ) -> DeviceBuffer:
         """This role's operand of ``acc * multiplier + constant``: the sum of two components, or the third."""
         operand = self.device.empty(len(own), np.uint64)
@@ -307,9 +326,7 @@ class Rep3:
                 label=f"circuit round {stage}",
             )
 
-    def _channel_constants(
-        self, step: Requantize, size: int, part: Third, aligned: bool
-    ) -> ChannelConstants:
+    def _channel_constants(self, step: Requantize, size: int, part: Third, aligned: bool) -> ChannelConstants:
         """Public multipliers, constants and minus the tie deltas of a third: per channel, or per element of a small tensor."""
         key = (step.output, size, part.rotation)
         known = self._channels.get(key)

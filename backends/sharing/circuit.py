@@ -70,7 +70,6 @@ class Sum:
     total: tuple[int | None, ...]
 
 
-
 @dataclass(frozen=True)
 class Gate:
     """``operands`` are wires; ``pairs`` the products of the summing gates, ``(shared, right or shared)``.

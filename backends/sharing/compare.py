@@ -32,7 +32,8 @@ def greater(circuit: Circuit, a: Sequence[int], b: Sequence[int]) -> int:
     """``[a > b]``: a borrow tree over ``b - a``."""
     # generate: a_i and not b_i; propagate: a_i equals b_i
     layer = [
-        (circuit.conjunction(x, circuit.negate(y)), circuit.negate(circuit.xor(x, y))) for x, y in zip(a, b, strict=True)
+        (circuit.conjunction(x, circuit.negate(y)), circuit.negate(circuit.xor(x, y)))
+        for x, y in zip(a, b, strict=True)
     ]
     lowest = True
     while len(layer) > 1:

@@ -70,6 +70,11 @@ class SharingEngine:
                 two_sided.append(to_ring_circuit(program.values[step.output].ring))
         self._protocol.warm(list(dict.fromkeys(two_sided)), list(dict.fromkeys(plain)))
 
+    @property
+    def soundness_bits(self) -> float | None:
+        """As the protocol counts it."""
+        return self._protocol.soundness_bits
+
     # Primitives -----------------------------------------------------------------------------------------------------
 
     def load(self, step: Input, message: bytes) -> SharedTensor:
@@ -111,8 +116,9 @@ class SharingEngine:
             winners = tournament(self._protocol, Candidates.numbered(self._protocol, source, index, width), width)
             assert winners.numbers is not None
             return SharedTensor(value.shape, index=IndexShare(winners.numbers, value.size, width))
-        assert step.geometry is not None
-        cells = self._index(step.output, lambda: window_index(step.geometry))
+        geometry = step.geometry
+        assert geometry is not None, "a maximum is over windows or an arg-max"
+        cells = self._index(step.output, lambda: window_index(geometry))
         winners = tournament(self._protocol, Candidates.plain(self._protocol, source, cells), 0)
         bits = BitShare(winners.values, value.size)
         if step.low > 0 or step.high < _TOP:
@@ -177,40 +183,25 @@ class SharingEngine:
             result.append(target)
         return tuple(result)
 
-    def _pool(
-        self, step: Affine, position: int, x: SharedTensor, shape: tuple[int, ...]
-    ) -> tuple[DeviceBuffer, ...]:
+    def _pool(self, step: Affine, position: int, x: SharedTensor, shape: tuple[int, ...]) -> tuple[DeviceBuffer, ...]:
         """The input's components summed over windows or axes, or broadcast to the output's shape."""
         share = self._ring(x)
         size = int(np.prod(shape, dtype=np.int64))
         if step.geometry is not None:
-            return tuple(self._each(share, size, lambda c, z: self._device.window_sum(step.geometry, c, z)))
+            geometry = step.geometry
+            return tuple(self._device.window_sum(geometry, c) for c in share.components)
         if step.axes:
             kept = [axis for axis in range(len(x.shape)) if axis not in step.axes]
             extent = int(np.prod([x.shape[axis] for axis in step.axes], dtype=np.int64))
             order = np.arange(share.size, dtype=np.int64).reshape(x.shape).transpose(*kept, *step.axes).reshape(-1)
             moved = self._gather([share.components], self._index(step.output, lambda: order), 0)
-            return tuple(
-                self._each(
-                    RingShare(moved, share.size, share.width), size, lambda c, z: self._device.axis_sum(c, size, extent, 1, z)
-                )
-            )
+            return tuple(self._device.axis_sum(c, size, extent, 1) for c in moved)
         if x.shape == shape:
             return share.components
         source = np.arange(share.size, dtype=np.int64).reshape(x.shape)
         # a key of its own per operand: values are numbered from 0 up
         key = -1 - (step.output * len(step.coefficients) + position)
         return self._gather([share.components], self._index(key, lambda: np.broadcast_to(source, shape).reshape(-1)), 0)
-
-    def _each(
-        self, share: RingShare, size: int, kernel: Callable[[DeviceBuffer, DeviceBuffer], None]
-    ) -> list[DeviceBuffer]:
-        results = []
-        for component in share.components:
-            target = self._device.empty(size, np.uint64)
-            kernel(component, target)
-            results.append(target)
-        return results
 
     def _circuit(self, circuit: Circuit, x: BitShare) -> BitShare:
         (result,) = self._protocol.evaluate(circuit, [PlaneSource(x.components, WIDTH)], [PlaneSink(WIDTH)], x.size)

@@ -38,7 +38,9 @@ def window_index(geometry: Geometry) -> _Index:
     g = geometry
     rows = np.arange(g.out_height)[:, None] * g.stride[0] + np.arange(g.kernel[0]) * g.dilation[0] - g.pad_top
     columns = np.arange(g.out_width)[:, None] * g.stride[1] + np.arange(g.kernel[1]) * g.dilation[1] - g.pad_left
-    inside = ((rows >= 0) & (rows < g.in_height))[:, None, :, None] & ((columns >= 0) & (columns < g.in_width))[None, :, None]
+    inside = ((rows >= 0) & (rows < g.in_height))[:, None, :, None] & ((columns >= 0) & (columns < g.in_width))[
+        None, :, None
+    ]
     pixel = np.where(inside, rows[:, None, :, None] * g.in_width + columns[None, :, None], -1)
     pixel = pixel.reshape(1, g.out_height * g.out_width, 1, g.kernel[0] * g.kernel[1])
     image = np.arange(g.batch).reshape(-1, 1, 1, 1) * (g.in_height * g.in_width)
@@ -109,9 +111,7 @@ def _level(protocol: SharingProtocol, current: Candidates, width: int) -> Candid
     winners = protocol.evaluate(duel_circuit(width), sources, sinks, rows * pairs)
     if count % 2:
         # the odd one out goes on as it is, behind the winners: order decides ties
-        merged = np.concatenate(
-            [np.arange(rows * pairs).reshape(rows, pairs), rows * pairs + position[:, -1:]], axis=1
-        )
+        merged = np.concatenate([np.arange(rows * pairs).reshape(rows, pairs), rows * pairs + position[:, -1:]], axis=1)
         olds = [current.values] if current.numbers is None else [current.values, current.numbers]
         winners = [
             _select(

@@ -66,8 +66,15 @@ class PlaneLane:
     """
 
     def __init__(
-        self, device: Device, scratch: Scratch, program: Microprogram, lanes: int, planes: DeviceBuffer, keys: bytes,
-        domain: int, slot: int,
+        self,
+        device: Device,
+        scratch: Scratch,
+        program: Microprogram,
+        lanes: int,
+        planes: DeviceBuffer,
+        keys: bytes,
+        domain: int,
+        slot: int,
     ) -> None:
         self._device, self._scratch, self._slot = device, scratch, slot
         self._keys, self._domain = keys, domain
@@ -98,9 +105,7 @@ class PlaneLane:
         """Runs one stage on :attr:`incoming`; one outgoing buffer per link."""
         part = self.program.stages[stage]
         outgoing = self._scratch.take(f"outgoing {self._slot}", sum(part.sends) * self.bytes)
-        self._device.planes_run(
-            self.planes, self.bytes, part.code, self._keys, self._domain, self.incoming, outgoing
-        )
+        self._device.planes_run(self.planes, self.bytes, part.code, self._keys, self._domain, self.incoming, outgoing)
         return self._split(outgoing, part.sends)
 
     def expect(self, stage: int) -> list[DeviceBuffer]:

@@ -26,6 +26,11 @@ class SharingProtocol(Protocol):
     #: which of them takes public constants at this party; None where others do
     constant: int | None
 
+    @property
+    def soundness_bits(self) -> float | None:
+        """-log2 of the chance that cheating went unnoticed so far; None where nothing is checked."""
+        ...
+
     def setup(self) -> None:
         """Agree on keys with the other parties."""
         ...

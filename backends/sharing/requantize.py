@@ -91,14 +91,15 @@ def _low_carry(
     return first, circuit.xor(first, second, circuit.lift(borrow))
 
 
-def _kept_bits(
-    circuit: Circuit, a: Sequence[int], b: Sequence[int], carry: int
-) -> tuple[list[int], int]:
+def _kept_bits(circuit: Circuit, a: Sequence[int], b: Sequence[int], carry: int) -> tuple[list[int], int]:
     """The :data:`WIDTH` bits of A + B from here on, and the carry out of them."""
     parts = spans(0, WIDTH)
     blocks = [Block(circuit, a[low:high]) for low, high in parts]
     inside = [
-        [GeneratePropagate(block.generate(b[low : low + j]), block.propagate(b[low : low + j])) for j in range(1, high - low + 1)]
+        [
+            GeneratePropagate(block.generate(b[low : low + j]), block.propagate(b[low : low + j]))
+            for j in range(1, high - low + 1)
+        ]
         for (low, high), block in zip(parts, blocks, strict=True)
     ]
     carries = {0: carry}
@@ -141,7 +142,9 @@ def _saturation(circuit: Circuit, a: Sequence[int], b: Sequence[int], carry: int
     return in_range, negative
 
 
-def _subtract_tie(circuit: Circuit, q: Sequence[int], kept: Sequence[int], tie: int, in_range: int, zero: int) -> list[int]:
+def _subtract_tie(
+    circuit: Circuit, q: Sequence[int], kept: Sequence[int], tie: int, in_range: int, zero: int
+) -> list[int]:
     """``q - 1`` where the tie holds, ``1 <= q <= zero`` and q did not saturate; q elsewhere."""
     if zero < 1:
         return list(q)

@@ -270,6 +270,20 @@ class Device(PlaneMachine, WideRing, BinaryField):
         self._check(self._lib.mpcb_unpack_bits(self._bytes(data), n, k, self._ring(out, True)), "unpack_bits")
         return out
 
+    def bits_xor(
+        self, x: npt.NDArray[Any], y: npt.NDArray[Any], out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
+        """``x ^ y``, bit by bit, of two buffers of one type."""
+        if out is None:
+            out = np.empty(x.shape, x.dtype)
+        if x.dtype != y.dtype or x.dtype != out.dtype:
+            raise KernelError(f"bits_xor: buffers of one type are needed, not {x.dtype}, {y.dtype} and {out.dtype}")
+        if not x.nbytes == y.nbytes == out.nbytes:
+            raise size_error("bits_xor", "y or out", min(y.size, out.size), x.size)
+        status = self._lib.mpcb_bytes_xor(self._raw(x), self._raw(y), self._raw(out, True), x.nbytes)
+        self._check(status, "bits_xor")
+        return out
+
     def bits_slice(self, x: RingArray, low: int, count: int, planes: ByteArray | None = None) -> ByteArray:
         """Bits ``low … low + count - 1`` of every element as planes ``[count, stride]``, zero past the last element."""
         planes = self._planes("bits_slice", x.size, count, planes)

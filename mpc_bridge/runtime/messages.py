@@ -134,17 +134,21 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class PartyReport:
-    """One party's cost: per phase, per layer (all phases but setup), and its peak memory in bytes."""
+    """One party's cost: per phase, per layer (all phases but setup), and its peak memory in bytes.
+
+    ``soundness_bits`` is what its engine computed from the checks it made, None without any.
+    """
 
     phases: Mapping[str, Cost]
     layers: Mapping[str, Cost]
     peak_memory_bytes: int
+    soundness_bits: float | None = None
 
     @classmethod
-    def of(cls, meter: CostMeter, peak_memory_bytes: int) -> PartyReport:
+    def of(cls, meter: CostMeter, peak_memory_bytes: int, soundness_bits: float | None = None) -> PartyReport:
         """What ``meter`` has counted."""
         return cls({phase: meter.phase_cost(phase) for phase in PHASES},
-                   {layer: meter.layer_cost(layer) for layer in meter.layers()}, peak_memory_bytes)
+                   {layer: meter.layer_cost(layer) for layer in meter.layers()}, peak_memory_bytes, soundness_bits)
 
     def encode(self) -> bytes:
         """Frame payload."""
@@ -157,7 +161,8 @@ class PartyReport:
             report = json.loads(payload)
             return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
                        {str(layer): _cost(cost) for layer, cost in report["layers"].items()},
-                       int(report["peak_memory_bytes"]))
+                       int(report["peak_memory_bytes"]),
+                       None if report["soundness_bits"] is None else float(report["soundness_bits"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise MalformedFrame(f"party {party} sent an unreadable cost report", where=f"party {party}") from error
 

@@ -93,7 +93,7 @@ class Party:
                 break
             with self._meter.phase("online"):
                 self._sample(engine, program, prepared, frame.tag, job.progress)
-        report = PartyReport.of(self._meter, peak_memory_bytes())
+        report = PartyReport.of(self._meter, peak_memory_bytes(), getattr(engine, "soundness_bits", None))
         send_frame(self._control, Kind.REPORT, 0, [report.encode()], self._waiter)
         # The launcher hangs up first: a party that ends earlier is one that failed.
         try:

@@ -106,7 +106,7 @@ def _requantize_all(b: _Builder, acc: int, ring: int, shift: int, **options: obj
 
 
 def _move_cases() -> list[Case]:
-    cases = []
+    cases: list[Case] = []
     for shape in ((1,), (7,), (8,), (9,), (3, 65), (2, 5, 4, 3)):
         b = _Builder(np.random.default_rng(len(cases)))
         x = b.input(shape, bits=True)
@@ -135,7 +135,7 @@ def _linear_cases() -> list[Case]:
         "depthwise": (Geometry(1, 7, 6, 10, 7, 6, 10, (3, 3), (1, 1), (1, 1), 1, 1), True),
         "multiplier": (Geometry(1, 6, 6, 3, 3, 3, 6, (3, 3), (2, 2), (1, 1), 0, 0), True),
     }
-    cases = []
+    cases: list[Case] = []
     for ring in RINGS:
         for name, (g, depthwise) in geometries.items():
             b = _Builder(np.random.default_rng(ring + len(cases)))
@@ -151,7 +151,7 @@ def _linear_cases() -> list[Case]:
 
 
 def _affine_cases() -> list[Case]:
-    cases = []
+    cases: list[Case] = []
     for ring in RINGS:
         b = _Builder(np.random.default_rng(ring))
         x, y, z = b.input((1, 6, 5, 3), ring), b.input((1, 6, 5, 3), ring), b.input((5, 1), ring)
@@ -161,15 +161,23 @@ def _affine_cases() -> list[Case]:
         pooled = b.add(Affine(0, "pool", (x,), b.accumulator((1, 3, 3, 3), ring), (3,), 11, window, ring=ring))
         mean = b.add(Affine(0, "mean", (x,), b.accumulator((1, 3), ring), (-1,), 4000, axes=(1, 2), ring=ring))
         first = b.add(Affine(0, "mean", (x,), b.accumulator((6, 5, 3), ring), (1,), 0, axes=(0,), ring=ring))
-        outputs = [_requantize_all(b, value, ring, shift) for value, shift in ((total, 8), (pooled, 3), (mean, 5), (first, 1))]
+        outputs = [
+            _requantize_all(b, value, ring, shift) for value, shift in ((total, 8), (pooled, 3), (mean, 5), (first, 1))
+        ]
         cases.append(b.finish(f"affine-ring{ring}", *outputs))
     return cases
 
 
 def _requantize_cases() -> list[Case]:
-    cases = []
+    cases: list[Case] = []
     for ring in RINGS:
-        for size, channels in (((1, 1, 1, 1), 1), ((1, 1, 1, 10), 10), ((1, 9, 7, 8), 8), ((2, 11, 5, 3), 3), ((1, 13, 40), 1)):
+        for size, channels in (
+            ((1, 1, 1, 1), 1),
+            ((1, 1, 1, 10), 10),
+            ((1, 9, 7, 8), 8),
+            ((2, 11, 5, 3), 3),
+            ((1, 13, 40), 1),
+        ):
             for tie in (False, True):
                 b = _Builder(np.random.default_rng(ring * 7 + len(cases)))
                 x = b.input(size, ring)
@@ -178,10 +186,14 @@ def _requantize_cases() -> list[Case]:
                 multiplier = tuple(int(v) for v in b.rng.integers(2 ** (shift - 2), 2**shift, channels))
                 constant = tuple(int(v) << max(0, shift - 3) for v in b.rng.integers(0, 1600, channels))
                 unit = max(0, shift - 4)
-                rule = TieRule(unit, 120, tuple(int(v) << unit for v in b.rng.integers(0, 16, channels))) if tie else None
+                rule = (
+                    TieRule(unit, 120, tuple(int(v) << unit for v in b.rng.integers(0, 16, channels))) if tie else None
+                )
                 low, high = ((0, 255), (3, 200), (0, 127))[len(cases) % 3]
                 form = b.activation(size, ring if len(cases) % 2 else 0, True, high)
-                out = b.add(Requantize(0, "requantize", (acc,), form, multiplier, constant, shift, bits, low, high, rule))
+                out = b.add(
+                    Requantize(0, "requantize", (acc,), form, multiplier, constant, shift, bits, low, high, rule)
+                )
                 outputs = [out]
                 if b.values[out].ring:  # the ring form has to agree with the bits
                     again = b.add(Affine(0, "twice", (out,), b.accumulator(size, ring), (2,), 1, ring=ring))
@@ -191,7 +203,7 @@ def _requantize_cases() -> list[Case]:
 
 
 def _maximum_cases() -> list[Case]:
-    cases = []
+    cases: list[Case] = []
     windows = {
         "pool2x2": Geometry(1, 8, 6, 5, 4, 3, 5, (2, 2), (2, 2)),
         "pool3x3": Geometry(2, 7, 7, 2, 4, 4, 2, (3, 3), (2, 2), (1, 1), 1, 1),
@@ -218,7 +230,7 @@ def _maximum_cases() -> list[Case]:
 
 
 def _lookup_cases() -> list[Case]:
-    cases = []
+    cases: list[Case] = []
     for ring in (0, 48):
         b = _Builder(np.random.default_rng(ring))
         x = b.input((1, 256), 0, True, np.arange(256))
@@ -247,10 +259,10 @@ def cases() -> list[Case]:
 def run(backend: Backend, case: Case, devices: Sequence[Device], timeout: float = 30.0) -> list[IntArray]:
     """The case's outputs as the receiver reconstructs them; one thread and one device per party, on real sockets."""
     owner, program = backend.owner(), case.program
-    messages = {value: owner.share(program.values[value], tensor) for value, tensor in case.inputs.items()}
-    for value, shares in messages.items():
+    messages = {index: owner.share(program.values[index], tensor) for index, tensor in case.inputs.items()}
+    for index, shares in messages.items():
         for party, message in enumerate(shares):
-            assert len(message) == owner.share_size(program.values[value], party), "share_size is wrong"
+            assert len(message) == owner.share_size(program.values[index], party), "share_size is wrong"
 
     def party_main(session: Session) -> dict[int, bytes]:
         outputs: dict[int, bytes] = {}

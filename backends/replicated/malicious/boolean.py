@@ -18,7 +18,6 @@ Soundness: ``(2 F + 4) / 2**64`` for F folds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,6 +84,8 @@ class BooleanVerifier:
         self._trust = trust
         self._records: list[Record] = []
         self.pending = 0
+        #: chance that a wrong product passed, in the worst batch so far
+        self.error = 0.0
 
     def add(self, record: Record) -> None:
         """One more run to verify. Call :meth:`verify` when :attr:`pending` has reached :data:`BATCH_GATES`."""
@@ -97,6 +98,7 @@ class BooleanVerifier:
             return
         claim, (a, b) = self._first_fold()
         length = len(a[0])
+        self.error = max(self.error, soundness_error(length))
         for arity in fold_arities(length):
             claim, a, b = self._fold(arity, claim, a, b)
         self._last_product(claim, a, b)
@@ -184,8 +186,7 @@ class BooleanVerifier:
         return self._device.from_host(np.ones(count, np.uint64))
 
     def _add(self, x: DeviceBuffer, y: DeviceBuffer) -> DeviceBuffer:
-        """The sum, element by element: a fold of the two, end to end, with coefficients one."""
-        return self._device.gf_fold(self._device.concatenate([x, y]), self._ones(2))
+        return self._device.bits_xor(x, y)
 
     def _reshare(self, local: DeviceBuffer, label: str) -> Pair:
         """This party's summands as replicated shares; the last element is left out and stays zero."""
@@ -234,7 +235,6 @@ class BooleanVerifier:
         return local, following
 
 
-def soundness_error(lengths: Sequence[int]) -> float:
-    """Chance that a wrong product of a batch passes; ``lengths`` are the vectors' after the first fold, a batch each."""
-    folds = max((1 + len(fold_arities(length)) for length in lengths), default=0)
-    return (2 * folds + 4) / 2.0**64
+def soundness_error(length: int) -> float:
+    """Chance that a wrong product of a batch passes; ``length`` is the vectors' after the first fold."""
+    return (2 * (1 + len(fold_arities(length))) + 4) / 2.0**64

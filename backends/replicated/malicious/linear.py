@@ -24,7 +24,7 @@ from mpc_bridge.backends.replicated.compile import NEXT, OWN
 from mpc_bridge.backends.replicated.malicious.checks import LINEAR
 from mpc_bridge.backends.replicated.malicious.trust import Trust
 from mpc_bridge.backends.sharing.shares import DeviceBuffer
-from mpc_bridge.kernels.device import packed_bytes
+from mpc_bridge.kernels import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES
 from mpc_bridge.lowering.program import Geometry
 from mpc_bridge.runtime.session import Session
@@ -72,8 +72,11 @@ class LinearVerifier:
         self._trust = trust
         self._ring = ring
         self._bits = ring + sigma
+        self._sigma = sigma
         self._layers: list[Layer] = []
         self.pending = 0
+        #: chance that a wrong product passed, in the worst batch so far
+        self.error = 0.0
 
     def add(self, layer: Layer) -> None:
         """One more product. Call :meth:`verify` when :attr:`pending` has reached :data:`BATCH_WORDS`."""
@@ -84,6 +87,7 @@ class LinearVerifier:
         """All pending products. Raises ProtocolAbort if one is wrong."""
         if not self._layers:
             return
+        self.error = soundness_error(self._sigma)
         coin = self._trust.coin()
         combined = [self._combine(coin, number, layer) for number, layer in enumerate(self._layers)]
         a, b = ((self._join([c[i][OWN] for c in combined]), self._join([c[i][NEXT] for c in combined])) for i in (0, 1))
@@ -125,7 +129,10 @@ class LinearVerifier:
             return weighted
         # elements (cell, ic, m): one array per m, added up
         words = np.arange(2 * cells * g.out_channels, dtype=np.int64).reshape(-1, multiplier, 2)
-        parts = [device.gather_u64(weighted.reshape(-1), np.ascontiguousarray(words[:, m].reshape(-1))) for m in range(multiplier)]
+        parts = [
+            device.gather_u64(weighted.reshape(-1), np.ascontiguousarray(words[:, m].reshape(-1)))
+            for m in range(multiplier)
+        ]
         return self._total([part.reshape(-1, 2) for part in parts])
 
     def _join(self, parts: list[DeviceBuffer]) -> DeviceBuffer:

@@ -16,8 +16,7 @@ import numpy as np
 from mpc_bridge.backends.replicated.malicious.trust import DIGEST_BYTES, PARTIES
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, IntArray, output_width
 from mpc_bridge.errors import MalformedFrame, ProtocolAbort
-from mpc_bridge.kernels import Device, cpu_device
-from mpc_bridge.kernels.device import packed_bytes
+from mpc_bridge.kernels import Device, cpu_device, packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Value
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from math import lcm
+from math import lcm, log2
 
 import numpy as np
 
@@ -34,7 +34,7 @@ from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
-from mpc_bridge.kernels.device import packed_bytes
+from mpc_bridge.kernels import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES
 from mpc_bridge.lowering.program import Linear, Program, Requantize, Value
 from mpc_bridge.runtime.session import Session
@@ -120,17 +120,17 @@ class Rep3Mac(Rep3):
                 where=f"party {self.party}, input",
                 hint="run the same version of mpc-bridge at every party",
             )
-        seeds: tuple[bytes | None, bytes | None] = {
+        seeds: dict[int, tuple[bytes | None, bytes | None]] = {
             0: (message[:KEY_BYTES], message[KEY_BYTES:]),
             1: (message[:KEY_BYTES], None),
             2: (None, message[explicit:]),
-        }[self.party]
+        }
         body = message[KEY_BYTES:] if self.party == 1 else message[:explicit]
         packed = [
             self.device.from_host(np.frombuffer(body, np.uint8))
             if seed is None
             else self.device.prf_fill(seed, BITS_DOMAIN, self.device.empty(explicit, np.uint8))
-            for seed in seeds
+            for seed in seeds[self.party]
         ]
         self._agree([sha256(self.device.to_host(component).tobytes()).digest() for component in packed])
         width = input_width(value)
@@ -194,9 +194,7 @@ class Rep3Mac(Rep3):
         self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]}, label="product")
         following = device.wide_unpack(incoming, size, bits)
         own_x, next_x = x.components
-        self._linear.add(
-            Layer(g, step.depthwise, (own_x, next_x), zero, packed.components, (z, following), step.ring)
-        )
+        self._linear.add(Layer(g, step.depthwise, (own_x, next_x), zero, packed.components, (z, following), step.ring))
         cut = [device.wide_low(component, step.ring) for component in (z, following)]
         if packed.bias is not None:
             ones = self._ones(g.out_channels)
@@ -253,8 +251,14 @@ class Rep3Mac(Rep3):
     # Hooks of the semi-honest protocol ------------------------------------------------------------------------------
 
     def _operand(
-        self, lane: PlaneLane, role: int, own: DeviceBuffer, following: DeviceBuffer, multiplier: DeviceBuffer,
-        constant: DeviceBuffer, shape: RequantizeShape,
+        self,
+        lane: PlaneLane,
+        role: int,
+        own: DeviceBuffer,
+        following: DeviceBuffer,
+        multiplier: DeviceBuffer,
+        constant: DeviceBuffer,
+        shape: RequantizeShape,
     ) -> DeviceBuffer:
         """The operand, and its summands for verification: component 0 takes the constant."""
         device = self.device
@@ -316,6 +320,15 @@ class Rep3Mac(Rep3):
         """Checks of the weights belong to setup, all others to verification."""
         meter = self._session.meter
         return nullcontext() if meter.current_phase == "setup" else meter.phase("verification")
+
+    @property
+    def soundness_bits(self) -> float | None:
+        """-log2 of the chance that cheating went unnoticed so far; None before anything was verified.
+
+        A cheater has to get past the check of every batch that it spoiled, so the worst batch of each kind counts.
+        """
+        error = self._linear.error + self._boolean.error
+        return -log2(error) if error else None
 
     def _require_verified(self) -> None:
         if self._linear.pending or self._boolean.pending:

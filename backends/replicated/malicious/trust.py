@@ -132,7 +132,8 @@ class Trust:
         echo = sha256(b"".join(everything[party] for party in range(PARTIES))).digest()
         self.require(COMMITMENT_ECHO, all(self.compare([echo], label="commitment echo")))
         self._commitments = {
-            peer: [bytes(b[i : i + DIGEST_BYTES]) for i in range(0, len(b), DIGEST_BYTES)] for peer, b in arrived.items()
+            peer: [bytes(b[i : i + DIGEST_BYTES]) for i in range(0, len(b), DIGEST_BYTES)]
+            for peer, b in arrived.items()
         }
 
     # Comparing and opening ------------------------------------------------------------------------------------------

@@ -168,6 +168,10 @@ void unpack_bits(const uint8_t* in, size_t n, unsigned k, uint64_t* x) {
   }
 }
 
+void bytes_xor(const uint8_t* x, const uint8_t* y, uint8_t* out, size_t n) {
+  for (size_t i = 0; i < n; i++) out[i] = static_cast<uint8_t>(x[i] ^ y[i]);
+}
+
 }  // namespace
 
 const BitsKernels bits_kernels = {
@@ -177,6 +181,7 @@ const BitsKernels bits_kernels = {
     .bytes_unslice = bytes_unslice,
     .pack_bits = pack_bits,
     .unpack_bits = unpack_bits,
+    .bytes_xor = bytes_xor,
 };
 
 }  // namespace mpcb::MPCB_TARGET

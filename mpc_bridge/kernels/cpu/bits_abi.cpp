@@ -88,4 +88,11 @@ int mpcb_bytes_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned 
   active().bits->bytes_unslice(planes, stride, n, count, x);
   return MPCB_OK;
 }
+
+int mpcb_bytes_xor(const uint8_t* x, const uint8_t* y, uint8_t* out, size_t n) {
+  if (n == 0) return MPCB_OK;
+  if (any_null(x, y, out)) return MPCB_NULL_POINTER;
+  active().bits->bytes_xor(x, y, out, n);
+  return MPCB_OK;
+}
 }

@@ -69,6 +69,7 @@ struct BitsKernels {
   void (*bytes_unslice)(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x);
   void (*pack_bits)(const uint64_t* x, size_t n, unsigned k, uint8_t* out);
   void (*unpack_bits)(const uint8_t* in, size_t n, unsigned k, uint64_t* x);
+  void (*bytes_xor)(const uint8_t* x, const uint8_t* y, uint8_t* out, size_t n);
 };
 
 // Elements modulo 2^128; arguments as in mpcb_wide_*.

@@ -115,6 +115,9 @@ int mpcb_bits_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned c
 int mpcb_bytes_slice(const uint8_t* x, size_t n, unsigned low, unsigned count, uint8_t* planes, size_t stride);
 int mpcb_bytes_unslice(const uint8_t* planes, size_t stride, size_t n, unsigned count, uint8_t* x);
 
+/* out[i] = x[i] ^ y[i]; out may be x or y. */
+int mpcb_bytes_xor(const uint8_t* x, const uint8_t* y, uint8_t* out, size_t n);
+
 /* ---- the bit-plane machine ---- */
 
 /* Instructions are four int32: opcode, d, a, b. d, a and b number registers unless stated. */
