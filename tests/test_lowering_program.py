@@ -67,6 +67,15 @@ def test_concatenated_tensors_share_one_offset() -> None:
     assert len({program.values[value].offset for value in (*join.inputs, join.output)}) == 1
 
 
+def test_concatenation_of_copied_and_rescaled_tensors() -> None:
+    net = Net("uint8")
+    x = net.input((1, 4, 4, 3), 0.031, 3)
+    clamped = net.conv(x, 4, zero=120, low=120)
+    program = check(net, net.circuit(net.concat((clamped, x), 3)))
+    join = next(step for step in program.steps if isinstance(step, Move) and step.kind == "concatenate")
+    assert {program.values[value].offset for value in (*join.inputs, join.output)} == {0}
+
+
 def test_padding_below_the_lower_bound() -> None:
     net = Net()
     x = net.input((1, 4, 4, 3))
@@ -214,6 +223,20 @@ def test_forms_follow_the_consumers() -> None:
     assert (program.values[pool.output].ring, program.values[pool.output].bits) == (rings[3], False)
     out = next(step for step in program.steps if isinstance(step, Output))
     assert (program.values[out.inputs[0]].ring, program.values[out.inputs[0]].bits) == (0, True)
+
+
+def test_a_value_is_as_wide_as_its_widest_consumer() -> None:
+    for order in (1, -1):
+        net = Net()
+        x = net.input((1, 4, 4, 3))
+        padded = net.pad(net.conv(x, 4), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        outputs = [net.conv(padded, 3, kernel=kernel) for kernel in (1, 3)[::order]]
+        program = check(net, net.circuit(*outputs))
+        rings = [step.ring for step in program.steps if isinstance(step, Linear) and step.op >= 2]
+        pad = next(step for step in program.steps if isinstance(step, Move))
+        assert len(set(rings)) == 2
+        assert program.values[pad.output].ring == program.values[pad.inputs[0]].ring == max(rings)
+        assert not program.values[pad.output].bits
 
 
 @pytest.mark.parametrize("middle", [(), (1, 1)])

@@ -61,21 +61,9 @@ def _weights(circuit: Circuit, step: Linear) -> Ints:
     """Weights of a layer as its Linear step reads them."""
     op, geometry = circuit.ops[step.op], step.geometry
     centred = circuit.constants[op.inputs[1]].astype(np.int64) - weight_zero(circuit, op)
-    if op.kind == "DEPTHWISE_CONV_2D":
-        return np.asarray(centred[0], np.int64)
     if step.depthwise:
-        return np.ascontiguousarray(centred[..., 0].transpose(1, 2, 0), np.int64)
-    centred = centred.reshape(geometry.out_channels, *geometry.kernel, -1)
-    depth = centred.shape[-1]
-    groups = geometry.in_channels // depth
-    if groups == 1:
-        return np.asarray(centred, np.int64)
-    dense = np.zeros((*centred.shape[:-1], geometry.in_channels), np.int64)
-    per_group = geometry.out_channels // groups
-    for group in range(groups):
-        rows = slice(group * per_group, (group + 1) * per_group)
-        dense[rows, ..., group * depth : (group + 1) * depth] = centred[rows]
-    return dense
+        return np.asarray(centred[0], np.int64)
+    return centred.reshape(geometry.out_channels, *geometry.kernel, geometry.in_channels)
 
 
 def stored_inputs(circuit: Circuit, program: Program, inputs: Sequence[npt.NDArray[Any]]) -> dict[int, Ints]:

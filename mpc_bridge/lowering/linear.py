@@ -40,22 +40,17 @@ class Bounded:
 
 
 def geometry(circuit: Circuit, op: Op) -> tuple[Geometry, bool]:
-    """The convolution an op is, and whether it is depthwise.
-
-    A grouped CONV_2D with one input channel per group is depthwise; any other is dense with zero weights between
-    groups.
-    """
+    """The convolution an op is, and whether it is depthwise."""
     x, w, out = (circuit.tensors[index].shape for index in (op.inputs[0], op.inputs[1], op.outputs[0]))
     if op.kind == "FULLY_CONNECTED":
         channels, depth = w
         return Geometry(int(np.prod(x, dtype=np.int64)) // depth, 1, 1, depth, 1, 1, channels), False
     (top, _), (left, _) = cast("tuple[Pair, Pair]", op.attributes["padding"])
-    depthwise = op.kind == "DEPTHWISE_CONV_2D" or (w[3] == 1 and x[3] > 1)
     kernel = (w[1], w[2])
     return Geometry(
         x[0], x[1], x[2], x[3], out[1], out[2], out[3], kernel, cast(Pair, op.attributes["stride"]),
         cast(Pair, op.attributes["dilation"]), top, left,
-    ), depthwise
+    ), op.kind == "DEPTHWISE_CONV_2D"
 
 
 def fan_in(circuit: Circuit, op: Op) -> int:
