@@ -1,8 +1,9 @@
 """The backend contract: the eight primitives, and what a backend says about itself.
 
-A backend package registers one :class:`Backend` under the entry-point group ``mpc_bridge.backends``. The launcher asks it
-which threat models and steps it serves, gives every party process an :class:`Engine` built on that party's
-:class:`~mpc_bridge.runtime.session.Session`, and lets the owners' side (:class:`Owner`) turn tensors into shares and back.
+A backend package registers one :class:`Backend` under the entry-point group ``mpc_bridge.backends``. The launcher
+asks it which threat models and steps it serves, gives every party process an :class:`Engine` built on that party's
+:class:`~mpc_bridge.runtime.session.Session`, and lets the owners' side (:class:`Owner`) turn tensors into shares and
+back.
 """
 
 from __future__ import annotations

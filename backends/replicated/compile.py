@@ -1,8 +1,8 @@
-"""What each gate of a boolean circuit is in replicated sharing: Araki et al. (CCS 2016) products and one-sided operands.
+"""What each gate of a boolean circuit is in replicated sharing (Araki et al., CCS 2016) with one-sided operands.
 
-Components ``c0 ^ c1 ^ c2``; role i holds ``c_i`` (*own*) and ``c_{i+1}`` (*next*), and the PRF keys of the same numbers. The
-left holder is role 0 (it knows c0 and c1 of an arithmetic value, hence their sum); the right holders are roles 1 and 2
-(they know c2). Per lane, in bits sent by all three together:
+Components ``c0 ^ c1 ^ c2``; role i holds ``c_i`` (*own*) and ``c_{i+1}`` (*next*), and the PRF keys of the same
+numbers. The left holder is role 0 (it knows c0 and c1 of an arithmetic value, hence their sum); the right holders are
+roles 1 and 2 (they know c2). Per lane, in bits sent by all three together:
 
 ``share``        c1 = PRF(key 1), c0 = value ^ c1: role 0 → role 2.                                                    1
 ``inner``        mu = PRF(key 2), c0 = PRF(key 0); role 1 → 0: sum c1*coef ^ mu; role 2 → 1: the rest ^ c0 ^ mu.       2

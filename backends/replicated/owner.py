@@ -1,7 +1,7 @@
 """The owners' and receiver's side of rep3: splitting tensors into components, putting components together.
 
-Components 0 and 1 are PRF streams of fresh seeds, component 2 is what is missing: party 0 gets two seeds, party 1 a seed and
-component 2, party 2 component 2 and a seed. All sizes depend on shapes only.
+Components 0 and 1 are PRF streams of fresh seeds, component 2 is what is missing: party 0 gets two seeds, party 1 a
+seed and component 2, party 2 component 2 and a seed. All sizes depend on shapes only.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """rep3: three parties, honest majority, semi-honest replicated secret sharing over ``Z_2^k`` and bits.
 
-Araki, Furukawa, Lindell, Nof, Ohara: *High-throughput semi-honest secure three-party computation with an honest majority*
-(CCS 2016) for sharing and products. ``x = c0 + c1 + c2``; party i holds ``c_i`` (own) and ``c_{i+1}`` (next) and the PRF keys
-of the same numbers. Costs per element, bits sent by all three parties together: product 3k, one round; requantise and b2a
-as ``sharing.requantize`` says, with the left operand ``c0 + c1`` known to role 0 and the right operand ``c2`` known to roles 1
-and 2. Roles rotate over thirds of a tensor, so every party sends the same.
+Araki, Furukawa, Lindell, Nof, Ohara: *High-throughput semi-honest secure three-party computation with an honest
+majority* (CCS 2016) for sharing and products. ``x = c0 + c1 + c2``; party i holds ``c_i`` (own) and ``c_{i+1}``
+(next) and the PRF keys of the same numbers. Costs per element, bits sent by all three parties together: product 3k,
+one round; requantise and b2a as ``sharing.requantize`` says, with the left operand ``c0 + c1`` known to role 0 and
+the right operand ``c2`` known to roles 1 and 2. Roles rotate over thirds of a tensor, so every party sends the same.
 """
 
 from __future__ import annotations
@@ -327,7 +327,10 @@ class Rep3:
             )
 
     def _channel_constants(self, step: Requantize, size: int, part: Third, aligned: bool) -> ChannelConstants:
-        """Public multipliers, constants and minus the tie deltas of a third: per channel, or per element of a small tensor."""
+        """Public multipliers, constants and minus the tie deltas of a third.
+
+        Per channel, or per element of a small tensor.
+        """
         key = (step.output, size, part.rotation)
         known = self._channels.get(key)
         if known is None:
@@ -347,8 +350,8 @@ class Rep3:
     ) -> tuple[RingShare | None, BitShare | None]:
         """Runs circuits whose right inputs are ``right`` planes (already filled) and ``ring`` planes of a fresh rho.
 
-        Their left outputs are ``w = q - rho``, which role 0 splits into c0 and c1 = PRF(key 1) and sends c0 to role 2: ring
-        bits, one round; c2 = rho = PRF(key 2).
+        Their left outputs are ``w = q - rho``, which role 0 splits into c0 and c1 = PRF(key 1) and sends c0 to role
+        2: ring bits, one round; c2 = rho = PRF(key 2).
         """
         device = self.device
         own = following = None

@@ -1,7 +1,8 @@
 """Carries of ``A + B`` with A a left operand and B a right one: block outputs, prefix nodes, trees.
 
-A block of up to three positions turns all its monomials in A's bits into shared wires (one SHARE each); every function of the
-block's A and B bits is then one INNER, whatever it is: the generate bit G (carry out with none in), the propagate bit P.
+A block of up to three positions turns all its monomials in A's bits into shared wires (one SHARE each); every
+function of the block's A and B bits is then one INNER, whatever it is: the generate bit G (carry out with none in),
+the propagate bit P.
 """
 
 from __future__ import annotations

@@ -60,9 +60,9 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Sum:
-    """A claim for a verifying protocol: ``left + right = total`` modulo ``2**len(total)``, on shared wires, lowest first.
+    """A claim for a verifying protocol: ``left + right = total`` modulo ``2**len(total)``, lowest bits first.
 
-    A missing high bit (None) is zero.
+    All are shared wires; a missing high bit (None) is zero.
     """
 
     left: tuple[int, ...]
@@ -88,8 +88,9 @@ class Gate:
 class Circuit:
     """Gates in topological order; wire ``i`` is the output of ``gates[i]``.
 
-    ``shared_outputs`` and ``left_outputs`` are the wires a caller wants, in order. ``sums`` say how the circuit's arithmetic
-    operands and results belong together: protocols that verify turn them into relations, others ignore them.
+    ``shared_outputs`` and ``left_outputs`` are the wires a caller wants, in order. ``sums`` say how the circuit's
+    arithmetic operands and results belong together: protocols that verify turn them into relations, others ignore
+    them.
     """
 
     gates: list[Gate] = field(default_factory=list)

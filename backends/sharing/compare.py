@@ -70,7 +70,10 @@ def _replace(circuit: Circuit, condition: int, x: Sequence[int], constant: int) 
 
 
 def clamp(circuit: Circuit, x: Sequence[int], low: int, high: int) -> list[int]:
-    """``min(max(x, low), high)`` for public ``0 <= low <= high < 2**len(x)``; a bound at the end of the range is free."""
+    """``min(max(x, low), high)`` for public ``0 <= low <= high < 2**len(x)``.
+
+    A bound at the end of the range is free.
+    """
     above = circuit.negate(at_most(circuit, x, high)) if high < (1 << len(x)) - 1 else None
     below = at_most(circuit, x, low - 1) if low > 0 else None
     result = list(x)
@@ -82,7 +85,9 @@ def clamp(circuit: Circuit, x: Sequence[int], low: int, high: int) -> list[int]:
 
 
 def maximum_circuit(width: int, payload: int = 0) -> Circuit:
-    """Two operands of ``width + payload`` shared bits each → the one with the greater low ``width`` bits, the first on a tie.
+    """Two operands → the one with the greater low ``width`` bits, the first on a tie.
+
+    Each has ``width + payload`` shared bits.
 
     Rounds: 1 + ceil(log2(width)) + 1. Inputs: operand a's planes, then operand b's.
     """

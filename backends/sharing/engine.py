@@ -1,7 +1,7 @@
 """The eight primitives over any linear secret-sharing protocol.
 
-Everything local is done component by component on the device; everything that talks is the protocol's. A value is kept in
-the forms that the program says its consumers need: a ring sharing, its eight bits, or both.
+Everything local is done component by component on the device; everything that talks is the protocol's. A value is
+kept in the forms that the program says its consumers need: a ring sharing, its eight bits, or both.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A public table on 8 shared bits, by the table's algebraic normal form split into two halves.
 
-All monomials of the low four bits and of the high four bits (11 ANDs each, two rounds), then every output bit is one DOT:
-``sum over high monomials of monomial * (a XOR of low monomials)``. 22 + 8 messages and three rounds, whatever the table.
+All monomials of the low four bits and of the high four bits (11 ANDs each, two rounds), then every output bit is one
+DOT: ``sum over high monomials of monomial * (a XOR of low monomials)``. 22 + 8 messages and three rounds, whatever
+the table.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Microcode: what one party's device runs on its bit planes, stage by stage, and the registers it needs.
 
-A circuit and a role compile to a straight line of instructions on plane registers, cut into stages at the rounds. Every
-protocol and every device runs the same few instructions (``mpcb_planes_run``): a protocol file only says what each gate is
-in them.
+A circuit and a role compile to a straight line of instructions on plane registers, cut into stages at the rounds.
+Every protocol and every device runs the same few instructions (``mpcb_planes_run``): a protocol file only says what
+each gate is in them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 
 class Op(IntEnum):
-    """Instructions ``(op, d, a, b)``; registers are whole planes. Values are part of the native interface (``mpcb.h``)."""
+    """Instructions ``(op, d, a, b)``.
+
+    Registers are whole planes. Values are part of the native interface (``mpcb.h``).
+    """
 
     ZERO = 0  #: d = 0
     ONES = 1  #: d = all ones
@@ -44,7 +47,8 @@ class Stage:
 
     Attributes:
         code: int32 ``[instructions, 4]``; planes of all links lie one after the other in one buffer per direction.
-        sends, receives: planes sent on each outgoing link after this stage, planes received on each incoming link before it.
+        sends, receives: planes sent on each outgoing link after this stage, planes received on each incoming link
+        before it.
     """
 
     code: npt.NDArray[np.int32]
@@ -54,7 +58,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Microprogram:
-    """All stages of one role; ``registers`` planes of scratch, the inputs in the first ones, the outputs at ``outputs``.
+    """All stages of one role, on ``registers`` planes of scratch.
 
     Attributes:
         inputs: planes the caller fills, registers ``0..inputs-1``, before the first stage that reads them.

@@ -1,7 +1,7 @@
 """What a secret-sharing protocol offers the shared engine: a few operations on components.
 
-The engine (``engine``) builds the eight primitives out of these; a new protocol is one implementation of this interface, one
-compiler of gates to microcode, and one ``Owner``.
+The engine (``engine``) builds the eight primitives out of these; a new protocol is one implementation of this
+interface, one compiler of gates to microcode, and one ``Owner``.
 """
 
 from __future__ import annotations

@@ -192,11 +192,11 @@ def requantize(
 
 
 def to_ring(circuit: Circuit, q: Sequence[int], rho: Sequence[int]) -> list[int]:
-    """Left wires of ``w = q - rho`` modulo ``2**len(rho)``: with rho a right operand, a two-sided additive sharing of q.
+    """Left wires of ``w = q - rho`` modulo ``2**len(rho)``: with rho, a two-sided additive sharing of q.
 
-    Low bits by a Sklansky borrow chain, opened to the left holder; the high bits of ``-rho >> len(q)`` less the borrow are one
-    REVEAL_INNER each, in the round of the last low bit. w is uniform, so the left holder learns nothing. Bits of q beyond the ring
-    are dropped.
+    Low bits by a Sklansky borrow chain, opened to the left holder; the high bits of ``-rho >> len(q)`` less the
+    borrow are one REVEAL_INNER each, in the round of the last low bit. w is uniform, so the left holder learns
+    nothing. Bits of q beyond the ring are dropped.
     """
     q = q[: len(rho)]
     width = len(q)

@@ -1,7 +1,7 @@
 """What a party holds of a value: components of a ring sharing, of a bit sharing, or both.
 
-A linear secret-sharing scheme gives every party a fixed number of components (rep3: two, additive: one); whatever is local
-and linear is done to each of them.
+A linear secret-sharing scheme gives every party a fixed number of components (rep3: two, additive: one); whatever is
+local and linear is done to each of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ DeviceBuffer = Any
 
 @dataclass(frozen=True)
 class RingShare:
-    """Components of integers modulo ``2**width``: uint64 buffers of ``size`` elements, bits above ``width`` arbitrary."""
+    """Components of integers modulo ``2**width``.
+
+    Uint64 buffers of ``size`` elements, bits above ``width`` arbitrary.
+    """
 
     components: tuple[DeviceBuffer, ...]
     size: int

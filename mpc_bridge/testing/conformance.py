@@ -6,7 +6,8 @@ A plugin author runs it on their own backend::
         outputs = conformance.run(backend, case, devices)
         conformance.check(case, outputs)
 
-Every case is a small Program with inputs; the expected outputs come from executing it in the clear (the plaintext backend).
+Every case is a small Program with inputs; the expected outputs come from executing it in the clear (the plaintext
+backend).
 """
 
 from __future__ import annotations

@@ -1,17 +1,19 @@
 """Batch verification of boolean products over GF(2^64), in bounded memory.
 
-After Boneh et al. (CRYPTO 2019) and Boyle et al. (CCS 2019): a random combination of all claimed products is an inner product, and
-an inner product is halved (here: divided by 64, 4, 4, 32, …) with one small exchange, until one product is left.
+After Boneh et al. (CRYPTO 2019) and Boyle et al. (CCS 2019): a random combination of all claimed products is an inner
+product, and an inner product is halved (here: divided by 64, 4, 4, 32, …) with one small exchange, until one product
+is left.
 
 A word of 64 lanes of a row is a field element. With the rows' words in T = 64 parts per tile:
 
 1. Coin: a weight mu per claim and tile, nu per part (the last one is 1). ``c = sum mu nu_i word_i(total)`` is local.
-   ``C_ik = sum mu word(x_i AND y_k)`` for all pairs of parts: one carry-less product per 64 gates, reshared with zero shares; the
-   last diagonal entry is what makes ``sum nu_i C_ii = c``.
-2. Coin u, v: ``A = mu X^b sum u_i bit_b(x_i)``, ``B = sum v_k bit_b(y_k)``, ``c = sum u_i v_k C_ik``, and A·B = c is claimed.
+   ``C_ik = sum mu word(x_i AND y_k)`` for all pairs of parts: one carry-less product per 64 gates, reshared with zero
+   shares; the last diagonal entry is what makes ``sum nu_i C_ii = c``.
+2. Coin u, v: ``A = mu X^b sum u_i bit_b(x_i)``, ``B = sum v_k bit_b(y_k)``, ``c = sum u_i v_k C_ik``, and A·B = c is
+   claimed.
 3. The same on field elements, until the vectors have length one.
-4. ``[c2] = [a2][B]`` for a random a2; coin tau; open ``o = tau A + a2``; ``v = tau c + c2 - o B`` must be zero: open ``rho v`` for a
-   secret random rho. Only that is ever opened, so a failure tells nothing.
+4. ``[c2] = [a2][B]`` for a random a2; coin tau; open ``o = tau A + a2``; ``v = tau c + c2 - o B`` must be zero: open
+   ``rho v`` for a secret random rho. Only that is ever opened, so a failure tells nothing.
 
 Soundness: ``(2 F + 4) / 2**64`` for F folds.
 """

@@ -1,7 +1,7 @@
 """Every place where a party may find that another one cheated, by name; and what it does then.
 
-A check that fails raises ProtocolAbort. It is registered here so that the tests can switch each of them off in turn and show that
-some attack then succeeds or goes unnoticed; nothing but a test can switch one off.
+A check that fails raises ProtocolAbort. It is registered here so that the tests can switch each of them off in turn
+and show that some attack then succeeds or goes unnoticed; nothing but a test can switch one off.
 """
 
 from __future__ import annotations

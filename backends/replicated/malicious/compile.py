@@ -41,8 +41,8 @@ class VerifiedProgram:
 class VerifyingCompiler(RoleCompiler):
     """The semi-honest messages, then one more stage that computes what the claims are about.
 
-    Component planes come last among the inputs: those of the role's own component, then those of its next one, each in the
-    circuit's order. A role that holds neither (of a given component) has none of them.
+    Component planes come last among the inputs: those of the role's own component, then those of its next one, each
+    in the circuit's order. A role that holds neither (of a given component) has none of them.
     """
 
     def __init__(self, circuit: Circuit, role: int) -> None:

@@ -2,15 +2,16 @@
 
 After SPDZ2k (Cramer et al., CRYPTO 2018) and Freivalds. All messages of a batch of layers have arrived; then
 
-1. a coin, expanded separately per layer, gives chi per output channel and psi per pixel. Locally ``a_i = sum chi_o w_{o,i}``,
-   ``b_i = sum psi_p x_{i,p}`` and ``c = sum chi_o psi_p z_{o,p}``: the layer claims ``c = sum a_i b_i``.
+1. a coin, expanded separately per layer, gives chi per output channel and psi per pixel. Locally ``a_i = sum chi_o
+   w_{o,i}``, ``b_i = sum psi_p x_{i,p}`` and ``c = sum chi_o psi_p z_{o,p}``: the layer claims ``c = sum a_i b_i``.
 2. A fresh secret r: ``[r a_i]`` by products, ``[C'] = sum [r a_i][b_i]``.
 3. **Secret** alpha_0, alpha_i, never opened: ``[w] = sum [alpha_i][a_i] + [alpha_0][c]``, then
    ``[T] = sum [alpha_i][r a_i] + [alpha_0][C'] - [r][w]``; T is opened and must be zero modulo ``2^(k+sigma)``.
 
-A public alpha would reveal a secret bit by whether an error of ``2^(k+sigma-1)`` in a MAC passes; alpha_0 = 1 would let the cheater
-cancel a known error in the reshare of w; coefficients shared between layers would let opposite errors cancel. Layers of a
-smaller ring are scaled up by a power of two, which keeps the least bit of an error where it is found.
+A public alpha would reveal a secret bit by whether an error of ``2^(k+sigma-1)`` in a MAC passes; alpha_0 = 1 would
+let the cheater cancel a known error in the reshare of w; coefficients shared between layers would let opposite errors
+cancel. Layers of a smaller ring are scaled up by a power of two, which keeps the least bit of an error where it is
+found.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """rep3-mac: three parties, honest majority, one of which may do anything: secure with abort.
 
-The semi-honest messages of :class:`~mpc_bridge.backends.replicated.protocol.Rep3`, with sigma more bits on every product of a linear
-layer, and checks: products by MACs on random projections (``linear``), gates and conversions over GF(2^64) (``boolean``), inputs as
-bits, openings with a hash behind a barrier (``trust``). Checks run when enough has gathered and before anything is revealed.
+The semi-honest messages of :class:`~mpc_bridge.backends.replicated.protocol.Rep3`, with sigma more bits on every
+product of a linear layer, and checks: products by MACs on random projections (``linear``), gates and conversions over
+GF(2^64) (``boolean``), inputs as bits, openings with a hash behind a barrier (``trust``). Checks run when enough has
+gathered and before anything is revealed.
 
-Every arithmetic output is cut to k bits, component by component, before anything else uses it: the bits above k of an opened
-accumulator would tell of the weights.
+Every arithmetic output is cut to k bits, component by component, before anything else uses it: the bits above k of an
+opened accumulator would tell of the weights.
 """
 
 from __future__ import annotations
@@ -181,7 +182,10 @@ class Rep3Mac(Rep3):
         return WideWeights((own, following), both, None if bias is None else (bias.components[0], bias.components[1]))
 
     def product(self, step: Linear, x: RingShare, packed: WideWeights) -> RingShare:  # type: ignore[override]
-        """Local products modulo ``2^(k+sigma)``, reshared in ``k + sigma`` bits; cut to k bits for everything that follows."""
+        """Local products modulo ``2^(k+sigma)``, reshared in ``k + sigma`` bits.
+
+        Cut to k bits for everything that follows.
+        """
         g, device, bits = step.geometry, self.device, step.ring + self._sigma
         size = g.batch * g.out_height * g.out_width * g.out_channels
         zero = (step.zero if self.constant == OWN else 0, step.zero if self.constant == NEXT else 0)

@@ -1,11 +1,12 @@
 """What has to hold between the shared wires of a circuit: products, whatever computed them.
 
-Every claim is ``sum x*y = total`` on shared wires. A product gate claims itself; a monomial of A claims the product of two smaller
-ones; a block output claims the sum of its monomials times its coefficients; an arithmetic sum ``a + b = t`` claims its carries
-``c = a ^ b ^ t``: ``c_0 = 0`` and ``c_{i+1} ^ c_i = (a_i ^ c_i)(b_i ^ c_i)``. No claim needs a message: all wires are shared.
+Every claim is ``sum x*y = total`` on shared wires. A product gate claims itself; a monomial of A claims the product
+of two smaller ones; a block output claims the sum of its monomials times its coefficients; an arithmetic sum ``a + b
+= t`` claims its carries ``c = a ^ b ^ t``: ``c_0 = 0`` and ``c_{i+1} ^ c_i = (a_i ^ c_i)(b_i ^ c_i)``. No claim needs
+a message: all wires are shared.
 
-Every AND is claimed, also those whose result goes into another claim: an error on a propagate node would otherwise be visible or
-not depending on a secret.
+Every AND is claimed, also those whose result goes into another claim: an error on a propagate node would otherwise be
+visible or not depending on a secret.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 Holders: party i has component i (*own*) and i+1 (*next*); the one it lacks is own at party i-1 and next at party i+1.
 
-*Barrier*: a party needs no message from one of its neighbours to go on, so a cheater could hold back its last reshare, see an early
-opening and choose its error then. Before any coin or value is opened, each party tells both others that all it expects has arrived.
+*Barrier*: a party needs no message from one of its neighbours to go on, so a cheater could hold back its last
+reshare, see an early opening and choose its error then. Before any coin or value is opened, each party tells both
+others that all it expects has arrived.
 
-*Coin*: committed to at the start (``H(session, party, index, seed, nonce)``, the commitments compared by hash), opened after a
-barrier; one coin per challenge. *Opening*: the value from one holder, its SHA-256 from the other, compared before use.
+*Coin*: committed to at the start (``H(session, party, index, seed, nonce)``, the commitments compared by hash),
+opened after a barrier; one coin per challenge. *Opening*: the value from one holder, its SHA-256 from the other,
+compared before use.
 """
 
 from __future__ import annotations
