@@ -71,6 +71,9 @@ def _head(report: Report, input_notes: Sequence[str]) -> None:
     parties = threat["parties"]
     backend = f"{report['backend']} on {report['device']}, {parties} part{'y' if parties == 1 else 'ies'}"
     table.add_row("backend", backend)
+    if report["soundness_bits"] is not None:
+        chance = f"a cheater goes unnoticed with probability below 2^-{report['soundness_bits']:.1f}"
+        table.add_row("checks", f"{chance} (sigma {report['sigma']})")
     for index, line in enumerate(input_notes):
         table.add_row("" if index else "input", line)
     table.add_row("samples", str(report["samples"]))
