@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import lcm
 
 import numpy as np
 
@@ -28,8 +27,20 @@ from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Linear, Requantize, Value
 from mpc_bridge.runtime.session import Session
 
-#: Multipliers, constants, minus the tie rule's deltas (None without the rule).
-ChannelConstants = tuple[DeviceBuffer, DeviceBuffer, "DeviceBuffer | None"]
+#: Elements that are never split between roles: what the bit-plane machine and verification look at together.
+TILE = 4096
+
+
+@dataclass(frozen=True)
+class ChannelConstants:
+    """Public constants of a requantise step, from some channel on, one per channel.
+
+    ``minus_delta`` are the tie rule's deltas, negated; None without the rule.
+    """
+
+    multiplier: DeviceBuffer
+    constant: DeviceBuffer
+    minus_delta: DeviceBuffer | None
 
 
 @dataclass(frozen=True)
@@ -61,11 +72,19 @@ class Third:
         return (party - self.rotation) % PARTIES
 
 
-def thirds(size: int, unit: int) -> list[Third]:
-    """``size`` elements in up to three ranges of whole ``unit``s, empty ones left out."""
-    step = -(-size // (PARTIES * unit)) * unit
-    bounds = [min(size, i * step) for i in range(PARTIES + 1)]
-    return [Third(a, b, i) for i, (a, b) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)) if b > a]
+def thirds(size: int, turn: int) -> list[Third]:
+    """``size`` elements in up to three ranges of whole tiles, empty ones left out.
+
+    ``turn`` rotates which party plays which role first, so that tensors of a single tile are even over many layers too.
+    """
+    base, extra = divmod(-(-size // TILE), PARTIES)
+    parts, start = [], 0
+    for i in range(PARTIES):
+        end = min(size, start + (base + (i < extra)) * TILE)
+        if end > start:
+            parts.append(Third(start, end, (turn + i) % PARTIES))
+        start = end
+    return parts
 
 
 class Rep3:
@@ -87,7 +106,8 @@ class Rep3:
         self._keys = b""
         self._scratch = Scratch(self.device)
         self._programs: dict[tuple[Circuit, int], Microprogram] = {}
-        self._channels: dict[tuple[int, int, int], ChannelConstants] = {}
+        self._channels: dict[tuple[int, int], ChannelConstants] = {}
+        self._turn = 0
 
     @property
     def soundness_bits(self) -> float | None:
@@ -224,21 +244,25 @@ class Rep3:
     def requantize(
         self, step: Requantize, shape: RequantizeShape, x: RingShare
     ) -> tuple[RingShare | None, BitShare | None]:
-        channels = len(step.multiplier)
-        unit = lcm(channels, 8)
-        aligned = unit * 2 * PARTIES <= x.size
-        parts = thirds(x.size, unit if aligned else 8)
+        return self._requantize(step, shape, x, 0)
+
+    def _requantize(
+        self, step: Requantize, shape: RequantizeShape, x: RingShare, first: int
+    ) -> tuple[RingShare | None, BitShare | None]:
+        """Elements ``first``, ``first + 1``, … of the step's tensor."""
+        parts = self._thirds(x.size)
         circuit = requantize_circuit(shape)
         lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
         for part, lane in zip(parts, lanes, strict=True):
-            multiplier, constant, minus_delta = self._channel_constants(step, x.size, part, aligned)
+            constants = self._channel_constants(step, first + part.start)
             role = part.role(self.party)
             own, following = (c[part.start : part.end] for c in x.components)
-            operand = self._operand(lane, role, own, following, multiplier, constant, shape)
+            operand = self._operand(lane, role, own, following, constants, shape)
             lane.fill(0, operand, shape.bits)
-            if role != 0 and minus_delta is not None and shape.tie is not None:
-                self.device.ring_channel_affine(operand, self._ones(len(minus_delta)), minus_delta, operand)
-                lane.fill(shape.bits, operand, shape.tie_planes, shape.tie[0])
+            if role != 0 and constants.minus_delta is not None and shape.tie is not None:
+                ones = self._ones(len(constants.minus_delta))
+                moved = self._per_channel(operand, ones, constants.minus_delta)
+                lane.fill(shape.bits, moved, shape.tie_planes, shape.tie[0])
         right = shape.bits + shape.tie_planes
         return self._two_sided(parts, lanes, x.size, right, shape.ring, bool(circuit.shared_outputs))
 
@@ -250,16 +274,13 @@ class Rep3:
         role: int,
         own: DeviceBuffer,
         following: DeviceBuffer,
-        multiplier: DeviceBuffer,
-        constant: DeviceBuffer,
+        constants: ChannelConstants,
         shape: RequantizeShape,
     ) -> DeviceBuffer:
         """This role's operand of ``acc * multiplier + constant``: the sum of two components, or the third."""
-        operand = self.device.empty(len(own), np.uint64)
         if role == 0:
-            self.device.ring_add(own, following, operand)
-            return self.device.ring_channel_affine(operand, multiplier, constant, operand)
-        return self.device.ring_channel_affine(following if role == 1 else own, multiplier, None, operand)
+            return self._per_channel(self.device.ring_add(own, following), constants.multiplier, constants.constant)
+        return self._per_channel(following if role == 1 else own, constants.multiplier)
 
     def _planes(self, program: Microprogram, lanes: int, slot: int) -> DeviceBuffer:
         """Registers for one run."""
@@ -273,7 +294,7 @@ class Rep3:
     # Running circuits -----------------------------------------------------------------------------------------------
 
     def to_ring(self, x: BitShare, ring: int, width: int = WIDTH) -> RingShare:
-        parts = thirds(x.size, 8)
+        parts = self._thirds(x.size)
         circuit = to_ring_circuit(ring, width)
         lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
         for part, lane in zip(parts, lanes, strict=True):
@@ -326,24 +347,35 @@ class Rep3:
                 label=f"circuit round {stage}",
             )
 
-    def _channel_constants(self, step: Requantize, size: int, part: Third, aligned: bool) -> ChannelConstants:
-        """Public multipliers, constants and minus the tie deltas of a third.
+    def _thirds(self, size: int) -> list[Third]:
+        self._turn += 1
+        return thirds(size, self._turn)
 
-        Per channel, or per element of a small tensor.
-        """
-        key = (step.output, size, part.rotation)
+    def _channel_constants(self, step: Requantize, first: int) -> ChannelConstants:
+        """The step's constants for elements from ``first`` on, whose channel is the first one of the result."""
+        offset = first % len(step.multiplier)
+        key = (step.output, offset)
         known = self._channels.get(key)
         if known is None:
 
-            def spread(values: Sequence[int]) -> DeviceBuffer:
-                channel = np.array([v % 2**64 for v in values], dtype=np.uint64)
-                if not aligned and len(values) > 1:
-                    channel = np.resize(channel, size)[part.start : part.end]
-                return self.device.from_host(channel)
+            def turned(values: Sequence[int]) -> DeviceBuffer:
+                return self.device.from_host(np.roll(np.array([v % 2**64 for v in values], np.uint64), -offset))
 
-            minus_delta = None if step.tie is None else spread([-delta for delta in step.tie.delta])
-            known = self._channels[key] = (spread(step.multiplier), spread(step.constant), minus_delta)
+            minus_delta = None if step.tie is None else turned([-delta for delta in step.tie.delta])
+            known = ChannelConstants(turned(step.multiplier), turned(step.constant), minus_delta)
+            self._channels[key] = known
         return known
+
+    def _per_channel(self, x: DeviceBuffer, m: DeviceBuffer, c: DeviceBuffer | None = None) -> DeviceBuffer:
+        """``x * m + c`` with channels along x; the last round of channels may be incomplete."""
+        out = self.device.empty(len(x), np.uint64)
+        whole = len(x) // len(m) * len(m)
+        if whole:
+            self.device.ring_channel_affine(x[:whole], m, c, out[:whole])
+        if whole < len(x):
+            rest = len(x) - whole
+            self.device.ring_channel_affine(x[whole:], m[:rest], None if c is None else c[:rest], out[whole:])
+        return out
 
     def _two_sided(
         self, parts: Sequence[Third], lanes: Sequence[PlaneLane], size: int, right: int, ring: int, planes: bool

@@ -48,6 +48,34 @@ class Scratch:
         return buffer[:size]
 
 
+class Arena:
+    """Device memory handed out piece by piece and taken back all at once."""
+
+    def __init__(self, device: Device, block: int = 16 << 20) -> None:
+        self._device = device
+        self._block = block
+        self._blocks: list[DeviceBuffer] = []
+        self._current = 0
+        self._used = 0
+
+    def take(self, size: int) -> DeviceBuffer:
+        """``size`` bytes of uint8, contents arbitrary, valid until :meth:`reset`."""
+        size = -(-size // _ALIGNMENT) * _ALIGNMENT
+        while self._current < len(self._blocks):
+            block = self._blocks[self._current]
+            if self._used + size <= len(block):
+                self._used += size
+                return block[self._used - size : self._used]
+            self._current, self._used = self._current + 1, 0
+        self._blocks.append(self._device.empty(max(size, self._block), np.uint8))
+        self._used = size
+        return self._blocks[-1][:size]
+
+    def reset(self) -> None:
+        """Everything that was handed out is free again."""
+        self._current = self._used = 0
+
+
 def plane_stride(lanes: int) -> int:
     """Bytes from one register to the next."""
     stride = -(-lanes // (8 * _ALIGNMENT)) * _ALIGNMENT

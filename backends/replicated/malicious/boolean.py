@@ -27,6 +27,7 @@ import numpy as np
 from mpc_bridge.backends.replicated.malicious.checks import BOOLEAN
 from mpc_bridge.backends.replicated.malicious.compile import VerifiedProgram
 from mpc_bridge.backends.replicated.malicious.trust import Trust
+from mpc_bridge.backends.sharing.planes import Scratch
 from mpc_bridge.backends.sharing.shares import DeviceBuffer
 from mpc_bridge.kernels.gf import PARTS, TILE_LANES, Weights, tile_count
 from mpc_bridge.kernels.prf import KEY_BYTES
@@ -84,6 +85,7 @@ class BooleanVerifier:
         self._session = session
         self._device = session.device
         self._trust = trust
+        self._scratch = Scratch(session.device)
         self._records: list[Record] = []
         self.pending = 0
         #: chance that a wrong product passed, in the worst batch so far
@@ -129,7 +131,7 @@ class BooleanVerifier:
         u, v = self._expand(challenge, _FIRST, PARTS), self._expand(challenge, _SECOND, PARTS)
         claim = self._combine(crossed, u, v)
         lengths = [r.tiles * len(r.verified.rows) * PARTS for r in records]
-        lifted = [device.empty(sum(lengths), np.uint64) for _ in range(4)]
+        lifted = [self._scratch.take(f"vector {i}", 8 * sum(lengths)).view(np.uint64) for i in range(4)]
         at = 0
         for r, weight, length in zip(records, weights, lengths, strict=True):
             a_own, a_next, b_own, b_next = (array[at : at + length] for array in lifted)
@@ -147,8 +149,8 @@ class BooleanVerifier:
         claim = self._combine(crossed, u, v)
         return (
             claim,
-            (device.gf_fold(a[0], u), device.gf_fold(a[1], u)),
-            (device.gf_fold(b[0], v), device.gf_fold(b[1], v)),
+            (device.gf_fold(a[0], u, a[0]), device.gf_fold(a[1], u, a[1])),
+            (device.gf_fold(b[0], v, b[0]), device.gf_fold(b[1], v, b[1])),
         )
 
     def _last_product(self, claim: Pair, a: Pair, b: Pair) -> None:

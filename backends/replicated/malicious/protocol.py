@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from math import lcm, log2
+from math import log2
 
 import numpy as np
 
@@ -28,10 +28,10 @@ from mpc_bridge.backends.replicated.malicious.linear import BATCH_WORDS, Layer, 
 from mpc_bridge.backends.replicated.malicious.owner import component_size, input_width
 from mpc_bridge.backends.replicated.malicious.trust import PARTIES, Trust
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN
-from mpc_bridge.backends.replicated.protocol import Rep3, Third
+from mpc_bridge.backends.replicated.protocol import TILE, ChannelConstants, Rep3, Third
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
-from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, plane_stride
+from mpc_bridge.backends.sharing.planes import Arena, PlaneLane, PlaneSink, PlaneSource, plane_stride
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
@@ -43,7 +43,7 @@ from mpc_bridge.runtime.session import Session
 #: Statistical bits that products carry on top of their ring.
 SIGMA = 52
 #: Elements of a tensor that go through a circuit at once: their planes wait for verification.
-SLAB = 3 << 15
+SLAB = 24 * TILE
 
 Pair = tuple[DeviceBuffer, DeviceBuffer]
 
@@ -82,6 +82,7 @@ class Rep3Mac(Rep3):
         self._linear = LinearVerifier(session, self._trust, ring, sigma)
         self._boolean = BooleanVerifier(session, self._trust)
         self._verified: dict[int, VerifiedProgram] = {}
+        self._arena = Arena(session.device)
         #: lane → planes of its own and next components that are filled so far
         self._filled: dict[PlaneLane, list[int]] = {}
 
@@ -212,15 +213,10 @@ class Rep3Mac(Rep3):
     def requantize(
         self, step: Requantize, shape: RequantizeShape, x: RingShare
     ) -> tuple[RingShare | None, BitShare | None]:
-        unit = lcm(len(step.multiplier), 8)
-        slab = max(unit, SLAB // unit * unit)
-        if x.size <= slab:
-            return super().requantize(step, shape, x)
         parts = []
-        for start in range(0, x.size, slab):
-            end = min(x.size, start + slab)
-            own, following = (component[start:end] for component in x.components)
-            parts.append(super().requantize(step, shape, RingShare((own, following), end - start, x.width)))
+        for start in range(0, x.size, SLAB):
+            own, following = (component[start : start + SLAB] for component in x.components)
+            parts.append(self._requantize(step, shape, RingShare((own, following), len(own), x.width), start))
         rings, bits = [ring for ring, _ in parts if ring is not None], [bit for _, bit in parts if bit is not None]
         return (
             RingShare(self._joined([r.components for r in rings]), x.size, shape.ring) if rings else None,
@@ -260,15 +256,14 @@ class Rep3Mac(Rep3):
         role: int,
         own: DeviceBuffer,
         following: DeviceBuffer,
-        multiplier: DeviceBuffer,
-        constant: DeviceBuffer,
+        constants: ChannelConstants,
         shape: RequantizeShape,
     ) -> DeviceBuffer:
         """The operand, and its summands for verification: component 0 takes the constant."""
         device = self.device
         components = {(role + side) % PARTIES: c for side, c in ((OWN, own), (NEXT, following))}
         scaled = {
-            number: device.ring_channel_affine(c, multiplier, constant if number == 0 else None)
+            number: self._per_channel(c, constants.multiplier, constants.constant if number == 0 else None)
             for number, c in components.items()
         }
         for number in sorted(scaled.keys() & {0, 1}):
@@ -279,7 +274,7 @@ class Rep3Mac(Rep3):
         """Registers of their own: they wait for verification."""
         if self._boolean.pending >= BATCH_GATES:
             self._verify_boolean()
-        return self.device.empty(program.registers * plane_stride(lanes), np.uint8)
+        return self._arena.take(program.registers * plane_stride(lanes))
 
     def _settle(
         self, parts: Sequence[Third], lanes: Sequence[PlaneLane], ring: int, own: DeviceBuffer, following: DeviceBuffer
@@ -319,6 +314,7 @@ class Rep3Mac(Rep3):
     def _verify_boolean(self) -> None:
         with self._phase():
             self._boolean.verify()
+        self._arena.reset()
 
     def _phase(self) -> AbstractContextManager[None]:
         """Checks of the weights belong to setup, all others to verification."""
