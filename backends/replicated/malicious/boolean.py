@@ -122,7 +122,7 @@ class BooleanVerifier:
         for r in records:
             weights.append(Weights(coin, _WEIGHTS, first, r.verified.claims))
             first += r.tiles * r.verified.claims
-            device.gf_first_fold(r.planes, r.lanes, r.verified.rows, r.verified.groups, weights[-1], products)
+            device.gf_first_fold(r.planes, r.lanes, *r.verified.cross_terms, weights[-1], products)
             device.gf_z_sum(r.planes, r.lanes, r.verified.totals, weights[-1], nu, totals)
         crossed = self._reshare(device.gf_reduce(products), "first fold")
         claim = (totals[0:1], totals[1:2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ class VerifiedProgram:
     Attributes:
         rows: int32 ``[rows, 4]``: registers of x own, x next, y own, y next, a product each.
         groups: int32 ``[rows]``: the claim that the product belongs to.
+        crossing: which rows have a cross term at this role; the components of the others are zero planes in such a way
+            that its part of the product is zero.
         totals: int32 ``[claims, 2]``: registers of the claim's total, own and next.
         components: per component held as (own, next), the first register of its planes; None where this role has none.
     """
@@ -29,6 +32,7 @@ class VerifiedProgram:
     program: Microprogram
     rows: Registers
     groups: Registers
+    crossing: npt.NDArray[np.bool_]
     totals: Registers
     components: tuple[int, int]
 
@@ -36,6 +40,11 @@ class VerifiedProgram:
     def claims(self) -> int:
         """How many claims there are per lane."""
         return len(self.totals)
+
+    @cached_property
+    def cross_terms(self) -> tuple[Registers, Registers]:
+        """Rows and groups of the rows that have a cross term."""
+        return np.ascontiguousarray(self.rows[self.crossing]), np.ascontiguousarray(self.groups[self.crossing])
 
 
 class VerifyingCompiler(RoleCompiler):
@@ -66,10 +75,13 @@ class VerifyingCompiler(RoleCompiler):
         wanted = sorted({register for row in (*rows, *totals) for register in row} | {zero})
         program = self._code.finish(len(self._interactive), wanted, later=1)
         real = dict(zip(wanted, program.kept, strict=True))
+        table = np.array([[real[r] for r in row] for row in rows], dtype=np.int32).reshape(-1, 4)
+        x_own, x_next, y_own, y_next = (table != real[zero]).T
         return VerifiedProgram(
             program,
-            np.array([[real[r] for r in row] for row in rows], dtype=np.int32).reshape(-1, 4),
+            table,
             np.array(groups, dtype=np.int32),
+            (x_own & (y_own | y_next)) | (x_next & y_own),
             np.array([[real[r] for r in row] for row in totals], dtype=np.int32).reshape(-1, 2),
             self._component_bases(),
         )
