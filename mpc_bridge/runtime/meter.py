@@ -86,6 +86,11 @@ class CostMeter:
         """The innermost phase, None outside any."""
         return self._phases[-1] if self._phases else None
 
+    @property
+    def current_layer(self) -> str:
+        """The innermost layer."""
+        return self._layers[-1]
+
     def _switch(self) -> None:
         now = time.perf_counter()
         if self._current is not None:

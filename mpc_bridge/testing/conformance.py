@@ -59,7 +59,7 @@ class Case:
 
 
 @dataclass
-class _Builder:
+class Builder:
     """Collects values and steps of one case."""
 
     rng: np.random.Generator
@@ -101,7 +101,7 @@ class _Builder:
         return Case(name, Program(name, tuple(self.values), tuple(self.steps), tails, {}, 0), self.inputs)
 
 
-def _requantize_all(b: _Builder, acc: int, ring: int, shift: int, **options: object) -> int:
+def _requantize_all(b: Builder, acc: int, ring: int, shift: int, **options: object) -> int:
     out = b.activation(b.values[acc].shape)
     return b.add(Requantize(0, "requantize", (acc,), out, (1,), (0,), shift, ring, **options))  # type: ignore[arg-type]
 
@@ -109,11 +109,11 @@ def _requantize_all(b: _Builder, acc: int, ring: int, shift: int, **options: obj
 def _move_cases() -> list[Case]:
     cases: list[Case] = []
     for shape in ((1,), (7,), (8,), (9,), (3, 65), (2, 5, 4, 3)):
-        b = _Builder(np.random.default_rng(len(cases)))
+        b = Builder(np.random.default_rng(len(cases)))
         x = b.input(shape, bits=True)
         cases.append(b.finish(f"input-output-{'x'.join(map(str, shape))}", x))
     for ring in (0, 33):
-        b = _Builder(np.random.default_rng(40 + ring))
+        b = Builder(np.random.default_rng(40 + ring))
         x, y = b.input((1, 3, 2, 5), ring, True), b.input((1, 3, 2, 4), ring, True)
         flat = b.add(Move(0, "m", (x,), b.activation((30,), ring), "reshape"))
         joined = b.add(Move(0, "m", (x, y), b.activation((1, 3, 2, 9), ring), "concatenate", axis=3))
@@ -139,7 +139,7 @@ def _linear_cases() -> list[Case]:
     cases: list[Case] = []
     for ring in RINGS:
         for name, (g, depthwise) in geometries.items():
-            b = _Builder(np.random.default_rng(ring + len(cases)))
+            b = Builder(np.random.default_rng(ring + len(cases)))
             x = b.input((g.batch, g.in_height, g.in_width, g.in_channels), ring)
             shape = (*g.kernel, g.out_channels) if depthwise else (g.out_channels, *g.kernel, g.in_channels)
             w = b.weight(shape, ring, -128, 127)
@@ -154,7 +154,7 @@ def _linear_cases() -> list[Case]:
 def _affine_cases() -> list[Case]:
     cases: list[Case] = []
     for ring in RINGS:
-        b = _Builder(np.random.default_rng(ring))
+        b = Builder(np.random.default_rng(ring))
         x, y, z = b.input((1, 6, 5, 3), ring), b.input((1, 6, 5, 3), ring), b.input((5, 1), ring)
         total = b.accumulator((1, 6, 5, 3), ring)
         b.add(Affine(0, "add", (x, y, z), total, (300, -200, 7), -999, ring=ring))
@@ -180,7 +180,7 @@ def _requantize_cases() -> list[Case]:
             ((1, 13, 40), 1),
         ):
             for tie in (False, True):
-                b = _Builder(np.random.default_rng(ring * 7 + len(cases)))
+                b = Builder(np.random.default_rng(ring * 7 + len(cases)))
                 x = b.input(size, ring)
                 shift, bits = ring - 12, ring - len(cases) % 2
                 acc = b.add(Affine(0, "spread", (x,), b.accumulator(size, ring), (1,), -128, ring=ring))
@@ -211,7 +211,7 @@ def _maximum_cases() -> list[Case]:
     }
     for ring in (0, 33, 64):
         for name, g in windows.items():
-            b = _Builder(np.random.default_rng(ring))
+            b = Builder(np.random.default_rng(ring))
             x = b.input((g.batch, g.in_height, g.in_width, g.in_channels), 0, True)
             out_shape = (g.batch, g.out_height, g.out_width, g.out_channels)
             low, high = (0, 255) if ring else (20, 180)
@@ -222,7 +222,7 @@ def _maximum_cases() -> list[Case]:
                 outputs.append(_requantize_all(b, total, ring, 1))
             cases.append(b.finish(f"{name}-ring{ring}", *outputs))
     for rows, classes in ((1, 1), (1, 2), (1, 10), (3, 37), (1, 1001)):
-        b = _Builder(np.random.default_rng(classes))
+        b = Builder(np.random.default_rng(classes))
         data = b.rng.integers(0, 256 if classes < 100 else 3, (rows, classes))
         x = b.input((rows, classes), 0, True, data)
         out = b.activation((rows,), 0, True, classes - 1)
@@ -233,7 +233,7 @@ def _maximum_cases() -> list[Case]:
 def _lookup_cases() -> list[Case]:
     cases: list[Case] = []
     for ring in (0, 48):
-        b = _Builder(np.random.default_rng(ring))
+        b = Builder(np.random.default_rng(ring))
         x = b.input((1, 256), 0, True, np.arange(256))
         table = tuple(int(v) for v in b.rng.integers(0, 256, 256))
         out = b.add(Lookup(0, "table", (x,), b.activation((1, 256), ring), table))
