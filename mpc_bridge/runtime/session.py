@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mpc_bridge.errors import PeerError
+from mpc_bridge.errors import PeerError, ProtocolAbort
 from mpc_bridge.runtime.meter import CostMeter
 from mpc_bridge.runtime.transport import Channel, Incoming, Kind, Outgoing, Transfer, Waiter, encode_header, flatten
 
@@ -44,6 +44,8 @@ class Session:
         self._waiter = Waiter(timeout, {control.fileno(): control.label} if control is not None else {})
         self._round = 0
         self._domain = 0
+        #: called once a round fails: what must not outlive the protocol is forgotten here
+        self.on_failure: Callable[[], None] | None = None
 
     @property
     def rounds(self) -> int:
@@ -85,8 +87,10 @@ class Session:
                 transfers.append(Incoming(self._channels[peer], Kind.ROUND, tag, views))
         try:
             self._waiter.run(transfers)
-        except PeerError as error:
+        except (PeerError, ProtocolAbort) as error:
             error.where = f"party {self.party}, round {tag}{f' ({label})' if label else ''}, {error.where}"
+            if self.on_failure is not None:
+                self.on_failure()
             raise
 
     def domain(self, count: int = 1) -> int:

@@ -45,6 +45,8 @@ class Trust:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # a party that another one tells to stop, or that loses one, has no more use for its keys either
+        session.on_failure = self.erase
         self.party = session.party
         self.previous = (session.party - 1) % PARTIES
         self.next = (session.party + 1) % PARTIES
