@@ -29,11 +29,11 @@ class Check:
         """Whether to go on."""
         return condition or self.name in _switched_off
 
-    def error(self, party: int) -> ProtocolAbort:
-        """What the finding party raises."""
+    def error(self, finder: str) -> ProtocolAbort:
+        """What the party or receiver raises that found it."""
         return ProtocolAbort(
             f"cheating detected: {self.finding}",
-            where=f"party {party}, check {self.name}",
+            where=f"{finder}, check {self.name}",
             hint="nothing was revealed; find the cheater before these inputs are used again",
         )
 
@@ -53,6 +53,7 @@ INPUT_AGREEMENT = _register("input-agreement", "an owner, or a party that holds 
 OPENING = _register("opening", "the two holders of an opened component disagree")
 LINEAR = _register("linear-mac", "the products of the linear layers do not pass their MAC check")
 BOOLEAN = _register("boolean-gates", "the boolean gates do not pass verification")
+OUTPUT = _register("output-agreement", "two parties gave the receiver different components of an output")
 
 
 @contextmanager

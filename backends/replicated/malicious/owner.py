@@ -13,9 +13,10 @@ from hmac import compare_digest
 
 import numpy as np
 
+from mpc_bridge.backends.replicated.malicious.checks import OUTPUT
 from mpc_bridge.backends.replicated.malicious.trust import DIGEST_BYTES, PARTIES
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, IntArray, output_width
-from mpc_bridge.errors import MalformedFrame, ProtocolAbort
+from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import Device, cpu_device, packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Value
@@ -82,12 +83,8 @@ class Rep3MacOwner:
                 )
         for party in range(PARTIES):
             component = messages[(party + 1) % PARTIES][:size]
-            if not compare_digest(sha256(component).digest(), messages[party][size:]):
-                raise ProtocolAbort(
-                    "cheating detected: two parties gave different components of an output",
-                    where=f"output {value.name}, receiver",
-                    hint="nothing was revealed; find the cheater before these inputs are used again",
-                )
+            if not OUTPUT.holds(compare_digest(sha256(component).digest(), messages[party][size:])):
+                raise OUTPUT.error(f"output {value.name}, receiver")
         total = np.zeros(value.size, np.uint64)
         for message in messages:
             total ^= self._device.unpack_bits(np.frombuffer(message[:size], np.uint8), value.size, width)

@@ -85,7 +85,7 @@ class Trust:
         """Tell the others, erase the keys, raise ProtocolAbort."""
         self._session.abort()
         self.erase()
-        raise check.error(self.party)
+        raise check.error(f"party {self.party}")
 
     # Coins ----------------------------------------------------------------------------------------------------------
 
