@@ -1,0 +1,71 @@
+"""Small programs for the adversary: every primitive, several rings, and no bit of a message that nobody uses.
+
+Tensors have 24 elements where they can (a full byte of lanes for each of the three roles), and rings are such that ``k + sigma``
+is a whole number of bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mpc_bridge.lowering.program import Affine, Geometry, Linear, Lookup, Maximum, Move, Requantize, TieRule
+from mpc_bridge.testing.conformance import Builder, Case
+
+_SHAPE = (1, 2, 3, 4)
+
+
+def _requantize(b: Builder, acc: int, name: str, ring: int, *, to: int = 0, bits: bool = True, tie: bool = False) -> int:
+    """Keeps bits 9..16 of the accumulator."""
+    size = b.values[acc].shape
+    rule = TieRule(5, 120, tuple(int(v) << 5 for v in b.rng.integers(0, 16, 4))) if tie else None
+    out = b.activation(size, to, bits)
+    multiplier = tuple(int(v) for v in b.rng.integers(1, 4, 4))
+    return b.add(Requantize(0, name, (acc,), out, multiplier, (700, -3, 0, 90), 9, ring, 0, 255, rule))
+
+
+def convolutions() -> Case:
+    """A convolution with a bias in a ring of 28 bits, a depthwise one in 36; a tie."""
+    b = Builder(np.random.default_rng(1))
+    x = b.input((1, 2, 3, 2), 28)
+    w, bias = b.weight((4, 1, 3, 2), 28, -128, 127), b.weight((4,), 28, -(2**15), 2**15)
+    g = Geometry(1, 2, 3, 2, 2, 3, 4, (1, 3), (1, 1), (1, 1), 0, 1)
+    acc = b.add(Linear(0, "conv", (x, w, bias), b.accumulator(_SHAPE, 28), g, False, 77, 28))
+    y = _requantize(b, acc, "tie", 28, to=36, bits=False, tie=True)
+    filters = b.weight((3, 1, 4), 36, -128, 127)
+    g = Geometry(1, 2, 3, 4, 2, 3, 4, (3, 1), (1, 1), (1, 1), 1, 0)
+    acc = b.add(Linear(0, "depthwise", (y, filters), b.accumulator(_SHAPE, 36), g, True, 3, 36))
+    return b.finish("convolutions", _requantize(b, acc, "last", 36))
+
+
+def sums() -> Case:
+    """Additions and moves in rings of 44 and 60 bits, both forms of a value at once, no product."""
+    b = Builder(np.random.default_rng(2))
+    x, y = b.input(_SHAPE, 44, True), b.input((4,), 44)
+    acc = b.add(Affine(0, "add", (x, y), b.accumulator(_SHAPE, 44), (300, -20), 5, ring=44))
+    total = _requantize(b, acc, "both", 44, to=60)
+    paddings = ((0, 0), (1, 1), (0, 0), (0, 0))
+    padded = b.add(Move(0, "pad", (total,), b.activation((1, 4, 3, 4), 60), "pad", paddings, fill=100))
+    window = Geometry(1, 4, 3, 4, 2, 3, 4, (2, 1), (2, 1))
+    pooled = b.add(Affine(0, "pool", (padded,), b.accumulator(_SHAPE, 60), (150,), 11, window, ring=60))
+    last = _requantize(b, pooled, "last", 60)
+    joined = b.add(Move(0, "join", (x, last), b.activation((1, 2, 3, 8)), "concatenate", axis=3))
+    return b.finish("sums", joined)
+
+
+def comparisons() -> Case:
+    """A pool's maximum with a clamp, a table, back into a ring, an arg-max."""
+    b = Builder(np.random.default_rng(3))
+    x = b.input((1, 4, 3, 4), 0, True)
+    g = Geometry(1, 4, 3, 4, 2, 3, 4, (2, 1), (2, 1))
+    pooled = b.add(Maximum(0, "maximum", (x,), b.activation(_SHAPE), g, False, 20, 180))
+    table = tuple(int(v) for v in b.rng.integers(0, 256, 256))
+    looked = b.add(Lookup(0, "lookup", (pooled,), b.activation(_SHAPE, 28), table))
+    acc = b.add(Affine(0, "scale", (looked,), b.accumulator(_SHAPE, 28), (200,), 0, ring=28))
+    y = _requantize(b, acc, "requantize", 28)
+    rows = b.add(Move(0, "rows", (y,), b.activation((8, 3)), "reshape"))
+    return b.finish("comparisons", b.add(Maximum(0, "argmax", (rows,), b.activation((8,), 0, True, 2), None, True)))
+
+
+def programs() -> list[Case]:
+    """All of them, the same in every run."""
+    return [convolutions(), sums(), comparisons()]
