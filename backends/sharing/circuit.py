@@ -48,6 +48,9 @@ class Kind(IntEnum):
     COMPONENT = 14
     OPENED = 15
 
+    # gates are kept in dictionaries; an enumeration's own hash goes through its name
+    __hash__ = int.__hash__
+
 
 #: The clear wire that is one in every lane; a zero coefficient is left out instead.
 ONE = -1

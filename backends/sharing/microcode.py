@@ -34,9 +34,10 @@ class Op(IntEnum):
     RECV = 10  #: d = plane b of the incoming buffer
 
 
-_READS_A = frozenset({Op.COPY, Op.XOR, Op.AND, Op.XORAND, Op.NOT, Op.SEND})
-_READS_B = frozenset({Op.XOR, Op.AND, Op.XORAND})
-_READS_D = frozenset({Op.XORAND, Op.XPRF})
+# Indexed by operation: these are asked for every instruction, and enumeration members are slow in sets.
+_READS_A = [op in (Op.COPY, Op.XOR, Op.AND, Op.XORAND, Op.NOT, Op.SEND) for op in Op]
+_READS_B = [op in (Op.XOR, Op.AND, Op.XORAND) for op in Op]
+_SEND = int(Op.SEND)
 
 Instruction = tuple[int, int, int, int]
 
@@ -108,17 +109,17 @@ class Assembler:
         """An instruction with a fresh destination, which is returned."""
         register = self._next
         self._next += 1
-        self._code.append((op, register, a, b))
+        self._code.append((int(op), register, a, b))
         return register
 
     def update(self, op: Op, register: int, a: int, b: int = 0) -> None:
         """An instruction that accumulates into ``register``."""
-        self._code.append((op, register, a, b))
+        self._code.append((int(op), register, a, b))
 
     def send(self, link: int, register: int) -> None:
         """The plane goes out on ``link`` when the stage ends."""
         sends = self._sends[-1]
-        self._code.append((Op.SEND, link, register, sends[link]))
+        self._code.append((_SEND, link, register, sends[link]))
         sends[link] += 1
 
     def receive(self, link: int) -> int:
@@ -166,11 +167,11 @@ class Assembler:
         """Real register of every virtual one; how many there are below the outputs."""
         last = [-1] * self._next
         for at, (op, d, a, b) in enumerate(self._code):
-            if op in _READS_A:
+            if _READS_A[op]:
                 last[a] = at
-            if op in _READS_B:
+            if _READS_B[op]:
                 last[b] = at
-            if op != Op.SEND:
+            if op != _SEND:
                 last[d] = max(last[d], at)
         for register in keep:
             last[register] = len(self._code)
@@ -180,13 +181,13 @@ class Assembler:
         free: list[int] = [i for i in range(self.inputs) if last[i] < 0]
         for at, (op, d, a, b) in enumerate(self._code):
             dying = []
-            if op in _READS_A and last[a] == at:
+            if _READS_A[op] and last[a] == at:
                 dying.append(a)
-            if op in _READS_B and last[b] == at and b not in dying:
+            if _READS_B[op] and last[b] == at and b not in dying:
                 dying.append(b)
             # every instruction works lane by lane, so a result may take the place of an operand it ends
-            free.extend(assigned[register] for register in dying if op == Op.SEND or register != d)
-            if op == Op.SEND or d in outputs:
+            free.extend(assigned[register] for register in dying if op == _SEND or register != d)
+            if op == _SEND or d in outputs:
                 continue
             if assigned[d] < 0:
                 if not free:
@@ -204,10 +205,10 @@ class Assembler:
         for op, d, a, b in self._code:
             code.append(
                 (
-                    int(op),
-                    d if op == Op.SEND else assigned[d],
-                    assigned[a] if op in _READS_A else a,
-                    assigned[b] if op in _READS_B else b,
+                    op,
+                    d if op == _SEND else assigned[d],
+                    assigned[a] if _READS_A[op] else a,
+                    assigned[b] if _READS_B[op] else b,
                 )
             )
         return code
