@@ -19,6 +19,7 @@ from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMA
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
+from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
@@ -107,7 +108,6 @@ class Rep3:
         self._scratch = Scratch(self.device)
         self._programs: dict[tuple[Circuit, int], Microprogram] = {}
         self._channels: dict[tuple[int, int], ChannelConstants] = {}
-        self._turn = 0
 
     @property
     def soundness_bits(self) -> float | None:
@@ -123,10 +123,11 @@ class Rep3:
         self._session.exchange({self._previous: [own]}, {self._next: [received]}, label="keys")
         self._keys = own + bytes(received)
 
-    def warm(self, two_sided: Sequence[Circuit], plain: Sequence[Circuit]) -> None:
-        for circuit in two_sided:
-            for role in range(PARTIES):
-                self._program(circuit, role)
+    def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
+        """A small tensor needs only the one role that this party plays in it."""
+        for run in two_sided:
+            for part in thirds(run.size, run.turn):
+                self._program(run.circuit, part.role(self.party))
         for circuit in plain:
             self._program(circuit, self.party)
 
@@ -250,7 +251,7 @@ class Rep3:
         self, step: Requantize, shape: RequantizeShape, x: RingShare, first: int
     ) -> tuple[RingShare | None, BitShare | None]:
         """Elements ``first``, ``first + 1``, … of the step's tensor."""
-        parts = self._thirds(x.size)
+        parts = thirds(x.size, step.output)
         circuit = requantize_circuit(shape)
         lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
         for part, lane in zip(parts, lanes, strict=True):
@@ -293,8 +294,8 @@ class Rep3:
 
     # Running circuits -----------------------------------------------------------------------------------------------
 
-    def to_ring(self, x: BitShare, ring: int, width: int = WIDTH) -> RingShare:
-        parts = self._thirds(x.size)
+    def to_ring(self, x: BitShare, ring: int, turn: int, width: int = WIDTH) -> RingShare:
+        parts = thirds(x.size, turn)
         circuit = to_ring_circuit(ring, width)
         lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
         for part, lane in zip(parts, lanes, strict=True):
@@ -346,10 +347,6 @@ class Rep3:
                 {self._next: [i[TO_PREVIOUS] for i in incoming], self._previous: [i[TO_NEXT] for i in incoming]},
                 label=f"circuit round {stage}",
             )
-
-    def _thirds(self, size: int) -> list[Third]:
-        self._turn += 1
-        return thirds(size, self._turn)
 
     def _channel_constants(self, step: Requantize, first: int) -> ChannelConstants:
         """The step's constants for elements from ``first`` on, whose channel is the first one of the result."""

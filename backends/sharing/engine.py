@@ -17,7 +17,7 @@ from mpc_bridge.backends.sharing.compare import clamp_circuit
 from mpc_bridge.backends.sharing.lookup import lookup_circuit
 from mpc_bridge.backends.sharing.maximum import Candidates, tournament, tournament_circuits, window_index
 from mpc_bridge.backends.sharing.planes import PlaneSink, PlaneSource
-from mpc_bridge.backends.sharing.protocol import SharingProtocol
+from mpc_bridge.backends.sharing.protocol import SharingProtocol, TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, IndexShare, RingShare, SharedTensor
 from mpc_bridge.lowering.program import (
@@ -54,21 +54,21 @@ class SharingEngine:
     def prepare(self, program: Program) -> None:
         """Keys, and every circuit of the program compiled."""
         self._protocol.setup()
-        two_sided: list[Circuit] = []
+        two_sided: list[TwoSided] = []
         plain: list[Circuit] = []
         for step in program.steps:
-            if isinstance(step, Requantize):
-                two_sided.append(requantize_circuit(requantize_shape(step, program.values[step.output])))
-                continue
-            if isinstance(step, Lookup):
-                plain.append(lookup_circuit(step.table))
-            elif isinstance(step, Maximum):
-                plain += tournament_circuits(step, program.values[step.inputs[0]])
-            else:
-                continue
-            if program.values[step.output].ring:
-                two_sided.append(to_ring_circuit(program.values[step.output].ring))
-        self._protocol.warm(list(dict.fromkeys(two_sided)), list(dict.fromkeys(plain)))
+            value = program.values[step.output] if not isinstance(step, Output) else None
+            if isinstance(step, Requantize) and value is not None:
+                circuit = requantize_circuit(requantize_shape(step, value))
+                two_sided.append(TwoSided(circuit, value.size, step.output))
+            elif isinstance(step, (Lookup, Maximum)) and value is not None:
+                if isinstance(step, Lookup):
+                    plain.append(lookup_circuit(step.table))
+                else:
+                    plain += tournament_circuits(step, program.values[step.inputs[0]])
+                if value.ring:
+                    two_sided.append(TwoSided(to_ring_circuit(value.ring), value.size, step.output))
+        self._protocol.warm(two_sided, list(dict.fromkeys(plain)))
 
     @property
     def soundness_bits(self) -> float | None:
@@ -123,10 +123,10 @@ class SharingEngine:
         bits = BitShare(winners.values, value.size)
         if step.low > 0 or step.high < _TOP:
             bits = self._circuit(clamp_circuit(WIDTH, step.low, step.high), bits)
-        return self._with_ring(value, bits)
+        return self._with_ring(step.output, bits)
 
     def lookup(self, step: Lookup, x: SharedTensor) -> SharedTensor:
-        return self._with_ring(self._values[step.output], self._circuit(lookup_circuit(step.table), self._bits(x)))
+        return self._with_ring(step.output, self._circuit(lookup_circuit(step.table), self._bits(x)))
 
     def move(self, step: Move, inputs: Sequence[SharedTensor]) -> SharedTensor:
         value = self._values[step.output]
@@ -207,6 +207,7 @@ class SharingEngine:
         (result,) = self._protocol.evaluate(circuit, [PlaneSource(x.components, WIDTH)], [PlaneSink(WIDTH)], x.size)
         return BitShare(result, x.size)
 
-    def _with_ring(self, value: Value, bits: BitShare) -> SharedTensor:
-        ring = self._protocol.to_ring(bits, value.ring) if value.ring else None
+    def _with_ring(self, output: int, bits: BitShare) -> SharedTensor:
+        value = self._values[output]
+        ring = self._protocol.to_ring(bits, value.ring, output) if value.ring else None
         return SharedTensor(value.shape, ring, bits)

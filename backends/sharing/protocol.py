@@ -7,7 +7,7 @@ interface, one compiler of gates to microcode, and one ``Owner``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.planes import PlaneSink, PlaneSource
@@ -15,6 +15,17 @@ from mpc_bridge.backends.sharing.requantize import RequantizeShape
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.kernels import Device
 from mpc_bridge.lowering.program import Linear, Requantize, Value
+
+
+class TwoSided(NamedTuple):
+    """A circuit with one-sided operands, to run on ``size`` lanes.
+
+    ``turn`` says which party plays which role on a small tensor: steps with different turns share the load.
+    """
+
+    circuit: Circuit
+    size: int
+    turn: int
 
 
 class SharingProtocol(Protocol):
@@ -35,7 +46,7 @@ class SharingProtocol(Protocol):
         """Agree on keys with the other parties."""
         ...
 
-    def warm(self, two_sided: Sequence[Circuit], plain: Sequence[Circuit]) -> None:
+    def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
         """Compile these circuits now, so that no online round waits for it."""
         ...
 
@@ -58,10 +69,10 @@ class SharingProtocol(Protocol):
     def requantize(
         self, step: Requantize, shape: RequantizeShape, x: RingShare
     ) -> tuple[RingShare | None, BitShare | None]:
-        """``acc * multiplier + constant``, local, then the circuit of ``shape``."""
+        """``acc * multiplier + constant``, local, then the circuit of ``shape``; its turn is the step's output."""
         ...
 
-    def to_ring(self, x: BitShare, ring: int) -> RingShare:
+    def to_ring(self, x: BitShare, ring: int, turn: int) -> RingShare:
         """Unsigned 8-bit values as a ring sharing."""
         ...
 

@@ -32,6 +32,7 @@ from mpc_bridge.backends.replicated.protocol import TILE, ChannelConstants, Rep3
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import Arena, PlaneLane, PlaneSink, PlaneSource, plane_stride
+from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.errors import MalformedFrame
@@ -82,6 +83,7 @@ class Rep3Mac(Rep3):
         self._linear = LinearVerifier(session, self._trust, ring, sigma)
         self._boolean = BooleanVerifier(session, self._trust)
         self._verified: dict[int, VerifiedProgram] = {}
+        self._loaded = 0
         self._arena = Arena(session.device)
         #: lane → planes of its own and next components that are filled so far
         self._filled: dict[PlaneLane, list[int]] = {}
@@ -92,7 +94,7 @@ class Rep3Mac(Rep3):
         """Keys, and commitments to coins."""
         self._trust.setup()
 
-    def warm(self, two_sided: Sequence[Circuit], plain: Sequence[Circuit]) -> None:
+    def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
         super().warm(two_sided, [*plain, refresh_circuit(WIDTH)])
 
     def _key_pair(self) -> bytes:
@@ -139,7 +141,8 @@ class Rep3Mac(Rep3):
         if width != WIDTH:
             packed = [self.device.unpack_bits(component, value.size, width) for component in packed]
         bits = BitShare((packed[0], packed[1]), value.size)
-        ring = self._plus(self._slabs_to_ring(bits, value.ring, width), value.low) if value.ring else None
+        self._loaded += 1
+        ring = self._plus(self.to_ring(bits, value.ring, self._loaded, width), value.low) if value.ring else None
         return ring, bits if value.bits else None
 
     def _agree(self, digests: Sequence[bytes]) -> None:
@@ -223,14 +226,11 @@ class Rep3Mac(Rep3):
             BitShare(self._joined([b.components for b in bits]), x.size) if bits else None,
         )
 
-    def to_ring(self, x: BitShare, ring: int, width: int = WIDTH) -> RingShare:
-        return self._slabs_to_ring(x, ring, width)
-
-    def _slabs_to_ring(self, x: BitShare, ring: int, width: int) -> RingShare:
+    def to_ring(self, x: BitShare, ring: int, turn: int, width: int = WIDTH) -> RingShare:
         parts = []
         for start in range(0, x.size, SLAB):
             own, following = (component[start : start + SLAB] for component in x.components)
-            parts.append(super().to_ring(BitShare((own, following), len(own)), ring, width))
+            parts.append(super().to_ring(BitShare((own, following), len(own)), ring, turn, width))
         return RingShare(self._joined([part.components for part in parts]), x.size, ring)
 
     def evaluate(
