@@ -10,11 +10,12 @@ import pytest
 from mpc_bridge.backends.base import Backend
 from mpc_bridge.backends.plaintext import backend as plaintext
 from mpc_bridge.backends.replicated.backend import backend as rep3
+from mpc_bridge.backends.replicated.malicious.backend import backend as rep3_mac
 from mpc_bridge.kernels import Device, cpu_device
 from mpc_bridge.testing import conformance
 
 CASES = conformance.cases()
-BACKENDS: tuple[Backend, ...] = (rep3,)
+BACKENDS: tuple[Backend, ...] = (rep3, rep3_mac)
 
 
 @cache
@@ -34,10 +35,11 @@ def test_computes_what_the_plaintext_backend_does(backend: Backend, position: in
 
 @pytest.mark.parametrize("mask", [0, Device.AVX2], ids=["portable", "avx2"])
 @pytest.mark.parametrize("wanted", ["conv3x3-ring33", "requantize-ring48-1x9x7x8-tie", "pool3x3-ring33", "argmax-3x37"])
-def test_every_kernel_variant_computes_the_same(mask: int, wanted: str) -> None:
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
+def test_every_kernel_variant_computes_the_same(backend: Backend, mask: int, wanted: str) -> None:
     position = next(i for i, case in enumerate(CASES) if case.name == wanted)
     try:
-        outputs = conformance.run(rep3, CASES[position], [cpu_device(mask) for _ in range(3)])
+        outputs = conformance.run(backend, CASES[position], [cpu_device(mask) for _ in range(3)])
     finally:
         cpu_device(Device.ALL)  # the mask is process-wide
     for output, reference in zip(outputs, expected(position), strict=True):

@@ -173,6 +173,27 @@ def test_a_wrong_first_component_breaks_a_claim_in_every_lane(error: int) -> Non
     assert failing.all()
 
 
+def unbound() -> list[Circuit]:
+    """Circuits whose messages nothing would verify."""
+    found = []
+    circuit = Circuit()
+    circuit.shared_outputs = [circuit.share(circuit.left(1)[0])]
+    found.append(circuit)
+    circuit = Circuit()
+    circuit.left_outputs = [circuit.reveal(circuit.shared(1)[0])]
+    found.append(circuit)
+    circuit = Circuit()
+    circuit.left_outputs = [circuit.reveal_inner([(circuit.shared(1)[0], circuit.right(1)[0])], circuit.right(1)[0])]
+    found.append(circuit)
+    return found
+
+
+@pytest.mark.parametrize("position", range(3), ids=["share", "reveal", "reveal_inner"])
+def test_a_circuit_with_an_unbound_message_is_refused(position: int) -> None:
+    with pytest.raises(ValueError, match="nothing would verify"):
+        VerifyingCompiler(unbound()[position], 0).verified()
+
+
 def test_the_claims_are_as_many_as_planned() -> None:
     shape = RequantizeShape(48, 30, ring=48)
     rows = len(VerifyingCompiler(requantize_circuit(shape), 0).verified().rows)

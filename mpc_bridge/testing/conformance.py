@@ -143,7 +143,7 @@ def _linear_cases() -> list[Case]:
             x = b.input((g.batch, g.in_height, g.in_width, g.in_channels), ring)
             shape = (*g.kernel, g.out_channels) if depthwise else (g.out_channels, *g.kernel, g.in_channels)
             w = b.weight(shape, ring, -128, 127)
-            bias = b.weight((g.out_channels,), ring, -(2**15), 2**15)
+            bias = b.weight((g.out_channels,), ring, -(2**15), 2**15 - 1)
             out = (g.batch, g.out_height, g.out_width, g.out_channels)
             operands = (x, w, bias) if len(cases) % 2 else (x, w)
             acc = b.add(Linear(0, name, operands, b.accumulator(out, ring), g, depthwise, 77, ring))

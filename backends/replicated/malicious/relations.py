@@ -11,7 +11,7 @@ visible or not depending on a secret.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Kind, Pair, Sum
@@ -25,11 +25,14 @@ class Claim:
     total: int | None
 
 
-def claims(circuit: Circuit, interactive: Iterable[int]) -> list[Claim]:
+def claims(circuit: Circuit, interactive: Sequence[int]) -> list[Claim]:
     """All claims of a circuit.
 
     Args:
         interactive: the wires with messages that its outputs depend on.
+
+    Raises:
+        ValueError: a message that no claim would bind.
     """
     result: list[Claim] = []
     for wire in interactive:
@@ -42,7 +45,33 @@ def claims(circuit: Circuit, interactive: Iterable[int]) -> list[Claim]:
             result += _monomial(circuit, wire)
     for total in circuit.sums:
         result += _carries(circuit, total)
+    _require_bound(circuit, interactive)
     return result
+
+
+def _require_bound(circuit: Circuit, interactive: Sequence[int]) -> None:
+    """Messages that claim nothing themselves are bound by a sum: every such wire has to be in one.
+
+    Raises:
+        ValueError: a circuit whose messages would go unverified.
+    """
+    summed = {wire for total in circuit.sums for wire in (*total.left, *total.right, *total.total)}
+    for wire in interactive:
+        gate = circuit.gates[wire]
+        if gate.kind is Kind.REVEAL:
+            bound = gate.operands[0] in summed
+        elif gate.kind is Kind.REVEAL_INNER:
+            bound = circuit.opened(wire) in summed
+        elif gate.kind is Kind.SHARE:
+            left_input = circuit.gates[gate.operands[0]].kind is Kind.LEFT_INPUT
+            bound = wire in summed if left_input else True
+        else:
+            continue
+        if not bound:
+            raise ValueError(f"wire {wire} ({gate.kind.name}) is in no sum: nothing would verify it")
+    revealed = {wire for wire in interactive if circuit.gates[wire].kind in (Kind.REVEAL, Kind.REVEAL_INNER)}
+    if not revealed <= set(circuit.left_outputs):
+        raise ValueError("a revealed wire is used inside the circuit: nothing would verify what was made of it")
 
 
 def _inner(circuit: Circuit, wire: int) -> Claim:
