@@ -33,6 +33,31 @@ def explicit_size(value: Value) -> int:
     return (packed_bytes(value.size, value.ring) if value.ring else 0) + (value.size if value.bits else 0)
 
 
+def read_share(
+    value: Value, party: int, message: bytes, explicit: int
+) -> tuple[tuple[bytes | None, bytes | None], bytes]:
+    """A party's message taken apart: the seeds of its own and next component (None: explicit), and the explicit part.
+
+    Args:
+        explicit: bytes of component 2.
+
+    Raises:
+        MalformedFrame: the message has another size.
+    """
+    expected = 2 * KEY_BYTES if party == 0 else KEY_BYTES + explicit
+    if len(message) != expected:
+        raise MalformedFrame(
+            f"the owner of {value.name} sent {len(message)} bytes instead of {expected}",
+            where=f"party {party}, input",
+            hint="run the same version of mpc-bridge at every party",
+        )
+    if party == 0:
+        return (message[:KEY_BYTES], message[KEY_BYTES:]), b""
+    if party == 1:
+        return (message[:KEY_BYTES], None), message[KEY_BYTES:]
+    return (None, message[explicit:]), message[:explicit]
+
+
 class Rep3Owner:
     """Splits and reconstructs (``backends.base.Owner``). Every call draws fresh seeds from the system."""
 

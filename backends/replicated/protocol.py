@@ -15,21 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpc_bridge.backends.replicated.compile import NEXT, OWN, TO_NEXT, TO_PREVIOUS, compile_roles
-from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size
+from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size, read_share
+from mpc_bridge.backends.replicated.roles import Third, thirds
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
-from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Linear, Requantize, Value
 from mpc_bridge.runtime.session import Session
-
-#: Elements that are never split between roles: what the bit-plane machine and verification look at together.
-TILE = 4096
 
 
 @dataclass(frozen=True)
@@ -54,38 +51,6 @@ class PackedWeights:
     dense: DeviceBuffer | None
     filters: tuple[DeviceBuffer, DeviceBuffer] | None
     bias: DeviceBuffer | None
-
-
-@dataclass(frozen=True)
-class Third:
-    """A range of elements on which the roles are rotated by ``rotation``."""
-
-    start: int
-    end: int
-    rotation: int
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
-
-    def role(self, party: int) -> int:
-        """The role that ``party`` plays here."""
-        return (party - self.rotation) % PARTIES
-
-
-def thirds(size: int, turn: int) -> list[Third]:
-    """``size`` elements in up to three ranges of whole tiles, empty ones left out.
-
-    ``turn`` rotates which party plays which role first, so that tensors of a single tile are even over many layers too.
-    """
-    base, extra = divmod(-(-size // TILE), PARTIES)
-    parts, start = [], 0
-    for i in range(PARTIES):
-        end = min(size, start + (base + (i < extra)) * TILE)
-        if end > start:
-            parts.append(Third(start, end, (turn + i) % PARTIES))
-        start = end
-    return parts
 
 
 class Rep3:
@@ -151,39 +116,25 @@ class Rep3:
 
     def load(self, value: Value, message: bytes) -> tuple[RingShare | None, BitShare | None]:
         """Own and next component from a seed or the explicit part (``owner``): no message among the parties."""
-        explicit = explicit_size(value)
-        expected = 2 * KEY_BYTES if self.party == 0 else KEY_BYTES + explicit
-        if len(message) != expected:
-            raise MalformedFrame(
-                f"the owner of {value.name} sent {len(message)} bytes instead of {expected}",
-                where=f"party {self.party}, input",
-                hint="run the same version of mpc-bridge at every party",
-            )
-        # components 0 and 1 come from seeds; party 0 has both, party 1 has component 1, party 2 component 0
-        seeds: dict[int, tuple[bytes | None, bytes | None]] = {
-            0: (message[:KEY_BYTES], message[KEY_BYTES:]),
-            1: (message[:KEY_BYTES], None),
-            2: (None, message[explicit:]),
-        }
-        parts = seeds[self.party]
-        body = np.frombuffer(message, np.uint8)[KEY_BYTES:] if self.party == 1 else np.frombuffer(message, np.uint8)
+        seeds, body = read_share(value, self.party, message, explicit_size(value))
+        explicit = self.device.from_host(np.frombuffer(body, np.uint8))
         ring_bytes = packed_bytes(value.size, value.ring) if value.ring else 0
         ring = bits = None
         if value.ring:
             components = []
-            for seed in parts:
+            for seed in seeds:
                 component = self.device.empty(value.size, np.uint64)
                 if seed is None:
-                    self.device.unpack_bits(self.device.from_host(body[:ring_bytes]), value.size, value.ring, component)
+                    self.device.unpack_bits(explicit[:ring_bytes], value.size, value.ring, component)
                 else:
                     self.device.prf_fill(seed, RING_DOMAIN, component)
                 components.append(component)
             ring = RingShare(tuple(components), value.size, value.ring)
         if value.bits:
             components = []
-            for seed in parts:
+            for seed in seeds:
                 if seed is None:
-                    component = self.device.from_host(body[ring_bytes : ring_bytes + value.size])
+                    component = explicit[ring_bytes:]
                 else:
                     component = self.device.empty(value.size, np.uint8)
                     self.device.prf_fill(seed, BITS_DOMAIN, component)

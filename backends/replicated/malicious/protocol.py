@@ -27,17 +27,16 @@ from mpc_bridge.backends.replicated.malicious.compile import VerifiedProgram, Ve
 from mpc_bridge.backends.replicated.malicious.linear import BATCH_WORDS, Layer, LinearVerifier
 from mpc_bridge.backends.replicated.malicious.owner import component_size, input_width
 from mpc_bridge.backends.replicated.malicious.trust import PARTIES, Trust
-from mpc_bridge.backends.replicated.owner import BITS_DOMAIN
-from mpc_bridge.backends.replicated.protocol import TILE, ChannelConstants, Rep3, Third
+from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, read_share
+from mpc_bridge.backends.replicated.protocol import ChannelConstants, Rep3
+from mpc_bridge.backends.replicated.roles import TILE, Third
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import Arena, PlaneLane, PlaneSink, PlaneSource, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
-from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import packed_bytes
-from mpc_bridge.kernels.prf import KEY_BYTES
 from mpc_bridge.lowering.program import Linear, Program, Requantize, Value
 from mpc_bridge.runtime.session import Session
 
@@ -117,24 +116,12 @@ class Rep3Mac(Rep3):
             MalformedFrame: the message has the wrong size. ProtocolAbort: two holders got different components.
         """
         explicit = component_size(value)
-        expected = 2 * KEY_BYTES if self.party == 0 else KEY_BYTES + explicit
-        if len(message) != expected:
-            raise MalformedFrame(
-                f"the owner of {value.name} sent {len(message)} bytes instead of {expected}",
-                where=f"party {self.party}, input",
-                hint="run the same version of mpc-bridge at every party",
-            )
-        seeds: dict[int, tuple[bytes | None, bytes | None]] = {
-            0: (message[:KEY_BYTES], message[KEY_BYTES:]),
-            1: (message[:KEY_BYTES], None),
-            2: (None, message[explicit:]),
-        }
-        body = message[KEY_BYTES:] if self.party == 1 else message[:explicit]
+        seeds, body = read_share(value, self.party, message, explicit)
         packed = [
             self.device.from_host(np.frombuffer(body, np.uint8))
             if seed is None
             else self.device.prf_fill(seed, BITS_DOMAIN, self.device.empty(explicit, np.uint8))
-            for seed in seeds[self.party]
+            for seed in seeds
         ]
         self._agree([sha256(self.device.to_host(component).tobytes()).digest() for component in packed])
         width = input_width(value)
