@@ -9,6 +9,7 @@ from functools import lru_cache
 import pytest
 
 from mpc_bridge.backends.plaintext import backend as plaintext
+from mpc_bridge.errors import PeerError
 from mpc_bridge.kernels import cpu_device
 from mpc_bridge.testing import conformance
 from mpc_bridge.testing.adversary import Corruption, Interference, MessageType, Outcome, run
@@ -20,6 +21,7 @@ from mpc_bridge.testing.adversary_messages import (
     Change,
     Changed,
     OneMessage,
+    Silent,
     Withheld,
 )
 from mpc_bridge.testing.adversary_programs import programs
@@ -27,8 +29,8 @@ from mpc_bridge.testing.adversary_programs import programs
 CASES = {case.name: case for case in programs()}
 #: Nobody reads what a barrier's message says: that it came is all.
 MEANINGLESS = "barrier"
-#: Long enough for an honest party to be heard, short enough to wait for a message that never comes.
-SHORT = 1.0
+#: Honest parties' patience with one that says nothing.
+SHORT = 3.0
 
 
 @lru_cache(maxsize=None)
@@ -63,7 +65,7 @@ def types(name: str) -> tuple[tuple[MessageType, ...], ...]:
     return tuple(tuple(messages) for key, messages in found.items() if key not in earlier)
 
 
-def attacks(name: str, attack: str, make: Callable[[MessageType], OneMessage], timeout: float = 20.0
+def attacks(name: str, attack: str, make: Callable[[MessageType], OneMessage]
             ) -> list[tuple[MessageType, OneMessage, Outcome]]:
     """The attack on every message type of the program; occurrences and corrupted senders take turns."""
     turn = [*CERTAIN, *POSSIBLE, *DELIVERIES, "withhold"].index(attack)
@@ -74,11 +76,10 @@ def attacks(name: str, attack: str, make: Callable[[MessageType], OneMessage], t
         senders = [party for party in range(3) if message in sent_by(name, party)]
         interference = make(message)
         corruption = Corruption(senders[(number + turn) % len(senders)], interference)
-        return message, interference, run(CASES[name], corruption, timeout=timeout)
+        return message, interference, run(CASES[name], corruption, timeout=30.0)
 
-    # runs that wait for a message that never comes have nothing else to do
-    workers = 1 if attack in (*CERTAIN, *POSSIBLE) else 4
-    with ThreadPoolExecutor(workers) as pool:
+    # most of a run is waiting
+    with ThreadPoolExecutor(3) as pool:
         done = list(pool.map(one, range(len(types(name)))))
     for message, interference, outcome in done:
         assert interference.met, f"{message} was not sent"
@@ -111,7 +112,7 @@ def test_no_changed_value_leads_to_a_wrong_output(name: str, attack: str) -> Non
 @pytest.mark.parametrize("attack", DELIVERIES)
 @pytest.mark.parametrize("name", CASES)
 def test_what_does_not_come_as_it_should_stops_the_run(name: str, attack: str) -> None:
-    for kind, _, outcome in attacks(name, attack, DELIVERIES[attack], SHORT):
+    for kind, _, outcome in attacks(name, attack, DELIVERIES[attack]):
         # a second copy of the last message on a link is never looked at, and so harmless
         if outcome.result is None:
             assert any(end.error is not None for end in outcome.honest), f"{attack} on {kind}"
@@ -124,3 +125,24 @@ def test_nothing_is_opened_to_a_party_that_holds_a_message_back(name: str) -> No
         if not kind.label.startswith(UNGUARDED):
             assert interference.openings == [], f"{kind}: {interference.openings}"
         assert outcome.result is not None, f"{kind} came late, that is all: {[end.error for end in outcome.ends]}"
+
+
+@pytest.mark.parametrize("label", ["commitments", "product", "first fold", "coin", "open the check"])
+def test_silence_ends_too(label: str) -> None:
+    message = next(one for group in types("convolutions") for one in group if one.label == label)
+    interference = Silent(message)
+    outcome = run(CASES["convolutions"], Corruption(1, interference), timeout=SHORT)
+    assert interference.met
+    assert outcome.violation(expected("convolutions")) is None
+    assert all(isinstance(end.error, PeerError) for end in outcome.honest)
+
+
+def test_the_programs_reach_every_primitive_and_every_round() -> None:
+    reached = {step.primitive for case in CASES.values() for step in case.program.steps}
+    assert reached == {"input", "linear", "affine", "requantize", "maximum", "lookup", "move", "output"}
+    labels = {message.label for name in CASES for group in types(name) for message in group}
+    assert labels >= {
+        "keys", "commitments", "commitment echo", "input agreement", "product", "first component", "barrier", "coin", "MACs",
+        "MAC of the sum", "weighted sum", "check value", "first fold", "masked product", "open o", "hidden difference",
+        "open the check",
+    }

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Seconds without any progress after which a message that is held back is sent after all.
 PATIENCE = 0.25
+#: Seconds without any progress after which a corrupted party that has done its worst leaves.
+STAY = 0.5
 #: Nothing takes this long; a run that does hangs.
 HANG_SECONDS = 60.0
 
@@ -68,7 +70,10 @@ class Interference:
 
     Attributes:
         seen: all message types so far, with their payload's size.
+        struck: whether the party may leave as soon as nothing moves any more.
     """
+
+    struck = False
 
     def __init__(self) -> None:
         self.seen: dict[MessageType, int] = {}
@@ -100,6 +105,8 @@ class CorruptSession(Session):
         self._interference = interference
         self._occurrences: Counter[tuple[str, str, str, int]] = Counter()
         self._impatient = Waiter(PATIENCE)
+        #: label, peer, payload → the payload it gets: for a cheat that says different things to the others
+        self.rewrite: Callable[[str, int, bytes], bytes] = lambda label, peer, payload: payload
 
     def exchange(self, sends: Mapping[int, Sequence[Buffer]], receives: Mapping[int, Sequence[Buffer]],
                  label: str = "") -> None:
@@ -111,6 +118,7 @@ class CorruptSession(Session):
         for peer, buffers in sends.items():
             payload = b"".join(flatten(buffers))
             if payload:
+                payload = self.rewrite(label, peer, payload)
                 message = self._type(peer, label)
                 for raw in self._interference.frames(message, tag, payload):
                     transfers.append(self._raw(peer, raw))
@@ -122,6 +130,13 @@ class CorruptSession(Session):
                 incoming[id(arrival)] = peer
                 transfers.append(arrival)
         self._drive(transfers, incoming, label)
+
+    def rush(self, receives: Mapping[int, Sequence[Buffer]], sends: Callable[[], Mapping[int, Sequence[Buffer]]], label: str
+             ) -> None:
+        """One round in which this party speaks last."""
+        self.exchange({}, receives, label)
+        self._round -= 1
+        self.exchange(sends(), {}, label)
 
     def finish(self) -> None:
         """Everything still held back goes out."""
@@ -146,12 +161,12 @@ class CorruptSession(Session):
 
     def _drive(self, transfers: list[Transfer], incoming: dict[int, int], label: str) -> None:
         waiting = [transfer for transfer in transfers if isinstance(transfer, Incoming) or not transfer.advance()]
-        deadline = time.monotonic() + self.timeout
+        since = time.monotonic()
         while waiting:
             try:
                 left = self._impatient.advance(waiting)
             except PeerTimeout:
-                if time.monotonic() > deadline:
+                if time.monotonic() > since + (STAY if self._interference.struck else self.timeout):
                     raise
                 left = waiting
                 for transfer in left:
@@ -290,17 +305,24 @@ def run(case: Case, corruption: Corruption, *, timeout: float = 10.0) -> Outcome
     """
     program, owner, cheater = case.program, Rep3MacOwner(), corruption.party
     shares = {value: corruption.owner([*owner.share(program.values[value], x)]) for value, x in case.inputs.items()}
+    ends = [PartyEnd() for _ in range(PARTIES)]
+    hung = launch(corruption, lambda session: _party(session, case, shares, corruption, ends[session.party]), timeout)
+    outcome = Outcome(cheater, ends, hung)
+    _receive(outcome, owner, program, corruption.output)
+    return outcome
+
+
+def launch(corruption: Corruption, main: Callable[[Session], None], timeout: float) -> tuple[int, ...]:
+    """``main`` at every party, which does not raise; the parties that did not end."""
     identity = secrets.token_bytes(32)
     sessions: list[Session] = []
     for party, channels in enumerate(connect(PARTIES)):
-        if party == cheater:
+        if party == corruption.party:
             sessions.append(CorruptSession(party, corruption.device(), channels, corruption.interference,
                                            timeout=timeout + 2 * PATIENCE, identity=identity))
         else:
             sessions.append(Session(party, PARTIES, cpu_device(), channels, timeout=timeout, identity=identity))
-    ends = [PartyEnd() for _ in sessions]
-    threads = [threading.Thread(target=_party, args=(session, case, shares, corruption, ends[session.party]), daemon=True)
-               for session in sessions]
+    threads = [threading.Thread(target=main, args=(session,), daemon=True) for session in sessions]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + HANG_SECONDS
@@ -309,9 +331,7 @@ def run(case: Case, corruption: Corruption, *, timeout: float = 10.0) -> Outcome
     hung = tuple(party for party, thread in enumerate(threads) if thread.is_alive())
     for session in sessions:
         session.close()
-    outcome = Outcome(cheater, ends, hung)
-    _receive(outcome, owner, program, corruption.output)
-    return outcome
+    return hung
 
 
 def _party(session: Session, case: Case, shares: Mapping[int, list[bytes]], corruption: Corruption, end: PartyEnd) -> None:

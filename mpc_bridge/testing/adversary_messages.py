@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 
-from mpc_bridge.runtime.transport import Kind, encode_header
 from mpc_bridge.testing.adversary import Interference, MessageType, frame
 
 #: What becomes of a payload; the least significant bit of its first element is its lowest bit.
@@ -15,17 +14,6 @@ Change = Callable[[bytes], bytes]
 def flip_bit(payload: bytes) -> bytes:
     """The lowest bit."""
     return bytes([payload[0] ^ 1]) + payload[1:]
-
-
-def flip_any_bit(payload: bytes) -> bytes:
-    """A random bit: it may be one that nobody uses."""
-    position = secrets.randbelow(8 * len(payload))
-    return _number(payload, _value(payload) ^ (1 << position))
-
-
-def add_one(payload: bytes) -> bytes:
-    """One more, as a little-endian number: packed ring elements carry into the next."""
-    return _number(payload, _value(payload) + 1)
 
 
 def add_constant(payload: bytes) -> bytes:
@@ -43,11 +31,6 @@ def zero(payload: bytes) -> bytes:
     return bytes(len(payload))
 
 
-def complement(payload: bytes) -> bytes:
-    """Every bit."""
-    return bytes(byte ^ 0xFF for byte in payload)
-
-
 def _value(payload: bytes) -> int:
     return int.from_bytes(payload, "little")
 
@@ -56,10 +39,10 @@ def _number(payload: bytes, value: int) -> bytes:
     return (value % (1 << (8 * len(payload)))).to_bytes(len(payload), "little")
 
 
-#: Changes that leave no message as it was (replace: but for one chance in 256 per byte).
-CERTAIN: dict[str, Change] = {"flip": flip_bit, "add": add_one, "constant": add_constant, "complement": complement}
-#: Changes that may not matter.
-POSSIBLE: dict[str, Change] = {"any-bit": flip_any_bit, "replace": replace, "zero": zero}
+#: Changes that leave no message as it was, and change bits that matter.
+CERTAIN: dict[str, Change] = {"flip": flip_bit, "add": add_constant}
+#: Changes that may leave a message as it was.
+POSSIBLE: dict[str, Change] = {"replace": replace, "zero": zero}
 
 
 class OneMessage(Interference):
@@ -100,49 +83,44 @@ class Changed(OneMessage):
         return [frame(tag, self._change(payload))]
 
 
-class Dropped(OneMessage):
+class Delivered(OneMessage):
+    """Comes differently; then there is nothing left to do."""
+
+    def frames(self, message: MessageType, tag: int, payload: bytes) -> list[bytes]:
+        frames = super().frames(message, tag, payload)
+        self.struck = self.met
+        return frames
+
+
+class Dropped(Delivered):
     """It never comes."""
 
     def attack(self, tag: int, payload: bytes) -> list[bytes]:
         return []
 
 
-class Duplicated(OneMessage):
+class Duplicated(Delivered):
     """It comes twice."""
 
     def attack(self, tag: int, payload: bytes) -> list[bytes]:
         return [frame(tag, payload)] * 2
 
 
-class Shortened(OneMessage):
+class Shortened(Delivered):
     """A frame of its own right, a byte shorter."""
 
     def attack(self, tag: int, payload: bytes) -> list[bytes]:
         return [frame(tag, payload[:-1])]
 
 
-class Truncated(OneMessage):
+class Truncated(Delivered):
     """The header announces all, the last byte is missing: what follows takes its place."""
 
     def attack(self, tag: int, payload: bytes) -> list[bytes]:
         return [frame(tag, payload)[:-1]]
 
 
-class Lengthened(OneMessage):
-    """A byte too many, announced."""
-
-    def attack(self, tag: int, payload: bytes) -> list[bytes]:
-        return [frame(tag, payload + b"\0")]
-
-
-class Mislabelled(OneMessage):
-    """The frame of the next round."""
-
-    def attack(self, tag: int, payload: bytes) -> list[bytes]:
-        return [encode_header(Kind.ROUND, tag + 1, len(payload)) + payload]
-
-
-class Swapped(OneMessage):
+class Swapped(Delivered):
     """The next message on the same link comes first."""
 
     def __init__(self, target: MessageType) -> None:
@@ -161,6 +139,16 @@ class Swapped(OneMessage):
     def waited(self) -> dict[int, list[bytes]]:
         held, self._held = self._held, []
         return {self.target.direction: held} if held else {}
+
+
+class Silent(OneMessage):
+    """Nothing comes any more, and the connection stays."""
+
+    def attack(self, tag: int, payload: bytes) -> list[bytes]:
+        return []
+
+    def other(self, message: MessageType, frames: list[bytes]) -> list[bytes]:
+        return [] if self.met else frames
 
 
 #: Steps whose messages show something: nothing may be opened to a party that holds back what others wait for.
@@ -202,7 +190,6 @@ class Withheld(OneMessage):
 
 
 #: What may happen to a message as a whole, but for :class:`Withheld`.
-DELIVERIES: dict[str, type[OneMessage]] = {
-    "drop": Dropped, "duplicate": Duplicated, "shorten": Shortened, "truncate": Truncated, "lengthen": Lengthened,
-    "mislabel": Mislabelled, "reorder": Swapped,
+DELIVERIES: dict[str, type[Delivered]] = {
+    "drop": Dropped, "duplicate": Duplicated, "shorten": Shortened, "truncate": Truncated, "reorder": Swapped,
 }
