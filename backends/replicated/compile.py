@@ -14,6 +14,7 @@ roles 1 and 2 (they know c2). Per lane, in bits sent by all three together:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from mpc_bridge.backends.sharing.circuit import INTERACTIVE, ONE, Circuit, Gate, Kind
 from mpc_bridge.backends.sharing.microcode import Assembler, Microprogram, Op
@@ -26,6 +27,23 @@ OWN, NEXT = 0, 1
 
 #: A shared wire in one role: registers of its own and next component, None where the component is zero.
 Components = tuple["int | None", "int | None"]
+
+
+@lru_cache(maxsize=512)
+def needed_messages(circuit: Circuit) -> tuple[int, ...]:
+    """Interactive wires that an output of a finished circuit depends on, in order."""
+    reached = set()
+    stack = [*circuit.shared_outputs, *circuit.left_outputs]
+    while stack:
+        wire = stack.pop()
+        if wire == ONE or wire in reached:
+            continue
+        reached.add(wire)
+        gate = circuit.gates[wire]
+        stack.extend(gate.operands)
+        for pair in gate.pairs:
+            stack.extend(pair)
+    return tuple(wire for wire in sorted(reached) if circuit.gates[wire].kind in INTERACTIVE)
 
 
 class RoleCompiler:
@@ -45,7 +63,7 @@ class RoleCompiler:
         self._code = Assembler(links=2, inputs=inputs)
         self._clear: dict[int, int] = {}
         self._shared: dict[int, Components] = {}
-        self._interactive = self._needed()
+        self._interactive = needed_messages(circuit)
         self._pad = {wire: number for number, wire in enumerate(self._interactive)}
 
     def compile(self) -> Microprogram:
@@ -78,22 +96,6 @@ class RoleCompiler:
         for side in (OWN, NEXT):
             outputs += [self._plane(self._components(wire)[side]) for wire in self._circuit.shared_outputs]
         self._code.output(outputs)
-
-    def _needed(self) -> list[int]:
-        """Interactive wires that an output depends on, in order."""
-        circuit = self._circuit
-        reached = set()
-        stack = [*circuit.shared_outputs, *circuit.left_outputs]
-        while stack:
-            wire = stack.pop()
-            if wire == ONE or wire in reached:
-                continue
-            reached.add(wire)
-            gate = circuit.gates[wire]
-            stack.extend(gate.operands)
-            for pair in gate.pairs:
-                stack.extend(pair)
-        return [wire for wire in sorted(reached) if circuit.gates[wire].kind in INTERACTIVE]
 
     # Registers of wires ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.backends.replicated.compile import FROM_NEXT, FROM_PREVIOUS, NEXT, OWN, Components, RoleCompiler
-from mpc_bridge.backends.replicated.malicious.relations import claims
+from mpc_bridge.backends.replicated.malicious.relations import Claim, claims
 from mpc_bridge.backends.sharing.circuit import Circuit, Gate, Kind
 from mpc_bridge.backends.sharing.microcode import Microprogram, Op
 
@@ -64,31 +65,36 @@ class VerifyingCompiler(RoleCompiler):
         self._emit_rounds()
         self._output()
         self._code.cut()
-        claimed = claims(self._circuit, self._interactive)
+        claimed = claims(self._circuit)
         zero = self._code.emit(Op.ZERO)
-        rows, groups, totals = [], [], []
-        for number, claim in enumerate(claimed):
-            for x, y in claim.pairs:
-                rows.append([*self._kept(x, zero), *self._kept(y, zero)])
-                groups.append(number)
-            totals.append([zero, zero] if claim.total is None else list(self._kept(claim.total, zero)))
-        wanted = sorted({register for row in (*rows, *totals) for register in row} | {zero})
+        kept = self._kept_planes(claimed, zero)
+        rows = [[*kept[x], *kept[y]] for claim in claimed for x, y in claim.pairs]
+        groups = [number for number, claim in enumerate(claimed) for _ in claim.pairs]
+        totals = [(zero, zero) if claim.total is None else kept[claim.total] for claim in claimed]
+        wanted = sorted({zero}.union(*kept.values()))
         program = self._code.finish(len(self._interactive), wanted, later=1)
-        real = dict(zip(wanted, program.kept, strict=True))
-        table = np.array([[real[r] for r in row] for row in rows], dtype=np.int32).reshape(-1, 4)
+        real = np.zeros(wanted[-1] + 1, np.int32)
+        real[wanted] = program.kept
+        table = real[np.array(rows, dtype=np.int64).reshape(-1, 4)]
         x_own, x_next, y_own, y_next = (table != real[zero]).T
         return VerifiedProgram(
             program,
             table,
             np.array(groups, dtype=np.int32),
             (x_own & (y_own | y_next)) | (x_next & y_own),
-            np.array([[real[r] for r in row] for row in totals], dtype=np.int32).reshape(-1, 2),
+            real[np.array(totals, dtype=np.int64).reshape(-1, 2)],
             self._component_bases(),
         )
 
-    def _kept(self, wire: int, zero: int) -> tuple[int, int]:
-        own, following = self._components(wire)
-        return (zero if own is None else own, zero if following is None else following)
+    def _kept_planes(self, claimed: Sequence[Claim], zero: int) -> dict[int, tuple[int, int]]:
+        """Virtual registers of the components of every wire that is claimed about."""
+        wires = {wire for claim in claimed for pair in claim.pairs for wire in pair}
+        wires |= {claim.total for claim in claimed if claim.total is not None}
+        kept = {}
+        for wire in sorted(wires):
+            own, following = self._components(wire)
+            kept[wire] = (zero if own is None else own, zero if following is None else following)
+        return kept
 
     def _held(self, side: int) -> list[int]:
         """Component wires whose plane this role holds on this side."""

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+from mpc_bridge.backends.replicated.compile import needed_messages
 from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Kind, Pair, Sum
 
 
@@ -25,15 +27,14 @@ class Claim:
     total: int | None
 
 
-def claims(circuit: Circuit, interactive: Sequence[int]) -> list[Claim]:
-    """All claims of a circuit.
-
-    Args:
-        interactive: the wires with messages that its outputs depend on.
+@lru_cache(maxsize=512)
+def claims(circuit: Circuit) -> tuple[Claim, ...]:
+    """All claims of a finished circuit.
 
     Raises:
         ValueError: a message that no claim would bind.
     """
+    interactive = needed_messages(circuit)
     result: list[Claim] = []
     for wire in interactive:
         gate = circuit.gates[wire]
@@ -46,7 +47,7 @@ def claims(circuit: Circuit, interactive: Sequence[int]) -> list[Claim]:
     for total in circuit.sums:
         result += _carries(circuit, total)
     _require_bound(circuit, interactive)
-    return result
+    return tuple(result)
 
 
 def _require_bound(circuit: Circuit, interactive: Sequence[int]) -> None:
