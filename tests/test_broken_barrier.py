@@ -1,4 +1,4 @@
-"""An opening without the barrier before it, attacked by a party that holds its last message back; and the real opening."""
+"""An opening without the barrier before it, attacked by a party that holds its last message back; and the real one."""
 
 from __future__ import annotations
 

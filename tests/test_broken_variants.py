@@ -200,8 +200,8 @@ def opened_accumulators() -> tuple[Any, Any, list[int], list[Any], list[int], li
 def weights_from(high: list[int], x: Any, known: list[Any]) -> Any:
     """What the owner of the input, who is also party 1, makes of the bits above the ring.
 
-    It holds two of three components of each number, so it knows how often their sum wraps: inputs are ``x + t 2**k`` and
-    weights ``w + u 2**k``, and the bits above k are ``sum t w + sum u x``.
+    It holds two of three components of each number, so it knows how often their sum wraps: inputs are ``x + t 2**k``
+    and weights ``w + u 2**k``, and the bits above k are ``sum t w + sum u x``.
     """
     word = 1 << 64
     t, u = ([-(-int(v) // word) for v in part] for part in known)

@@ -22,19 +22,24 @@ from mpc_bridge.testing.parties import run_parties
 
 Tensors = dict[int, np.ndarray]
 
+#: Label of the components that a party holds of a product's input, 64 bits each: the only ones that did not arrive.
+HELD = "held"
+
 
 @dataclass(frozen=True)
 class Message:
     """One peer's part of one round, as its receiver got it.
 
     Attributes:
-        lanes: where it carries bit planes, the lanes of each buffer; else empty.
+        lanes: of the circuit that it belongs to, per range of elements; empty where it belongs to none.
+        ranges: which of these ranges each buffer is about.
     """
 
     label: str
     peer: int
     buffers: tuple[bytes, ...]
-    lanes: tuple[int, ...]
+    lanes: tuple[int, ...] = ()
+    ranges: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[str, int, tuple[int, ...]]:
@@ -49,25 +54,42 @@ class View:
     inferences: list[list[Message]] = field(default_factory=list)
     setup: list[Message] = field(default_factory=list)
     current: list[Message] = field(default_factory=list)
-    lanes: tuple[int, ...] = ()
+    _lanes: tuple[int, ...] = ()
+    _received: tuple[int, ...] = ()
 
     def watch(self, session: Session, engine: Any) -> None:
         """Note everything that arrives from now on."""
         exchange, protocol = session.exchange, engine._protocol
-        run = protocol._run
+        run, send, multiply = protocol._run, protocol._send_first_component, protocol.product
 
         def exchanged(sends: Any, receives: Any, label: str = "") -> None:
             exchange(sends, receives, label=label)
-            planes = self.lanes if label.startswith("circuit round") else ()
+            lanes, ranges = self._lanes, tuple(range(len(self._lanes)))
+            if label == "first component":
+                ranges = self._received
+            elif not label.startswith("circuit round"):
+                lanes = ranges = ()
             for peer in sorted(receives):
                 buffers = tuple(bytes(memoryview(buffer).cast("B")) for buffer in receives[peer])
-                self.current.append(Message(label, peer, buffers, planes))
+                self.current.append(Message(label, peer, buffers, lanes, ranges))
 
         def ran(lanes: Sequence[Any]) -> None:
-            self.lanes = tuple(lane.lanes for lane in lanes)
+            self._lanes = tuple(lane.lanes for lane in lanes)
             run(lanes)
 
-        session.exchange, protocol._run = exchanged, ran  # type: ignore[method-assign]
+        def sent(parts: Sequence[Any], *rest: Any) -> None:
+            # component 0 is what role 2 receives
+            self._received = tuple(i for i, part in enumerate(parts) if part.role(session.party) == 2)
+            send(parts, *rest)
+
+        def product(step: Any, x: Any, packed: Any) -> Any:
+            # not received, but what an answer that lacks its zero share is a function of
+            held = tuple(bytes(component.tobytes()) for component in x.components)
+            self.current.append(Message(HELD, session.party, held))
+            return multiply(step, x, packed)
+
+        session.exchange = exchanged  # type: ignore[method-assign]
+        protocol._run, protocol._send_first_component, protocol.product = ran, sent, product
 
 
 def views(
@@ -89,7 +111,7 @@ def views(
 
         def read(_: int, step: Input) -> bytes:
             message = bytes(model[step.output][session.party])
-            view.current.append(Message("owner", -1, (message,), ()))
+            view.current.append(Message("owner", -1, (message,)))
             return message
 
         prepared = run_setup(engine, program, read, session.meter)
@@ -99,7 +121,7 @@ def views(
 
             def read_data(_: int, step: Input, shares: Any = shares) -> bytes:
                 message = bytes(shares[step.output][session.party])
-                view.current.append(Message("owner", -1, (message,), ()))
+                view.current.append(Message("owner", -1, (message,)))
                 return message
 
             def write(_: int, step: Output, message: bytes, revealed: Any = revealed) -> None:

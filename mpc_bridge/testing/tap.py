@@ -95,17 +95,20 @@ class Relay:
         peer = peek_hello(bytes(hello[HEADER_BYTES:]))
         back = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_STREAM)
         back.connect(address)
-        self.streams[peer, party] += hello
-        back.sendall(hello)
-        _run(self._pumps, self._pump, front, back, self.streams[peer, party])
-        _run(self._pumps, self._pump, back, front, self.streams[party, peer])
+        back.sendall(self.pass_on(peer, party, bytes(hello)))
+        _run(self._pumps, self._pump, front, back, peer, party)
+        _run(self._pumps, self._pump, back, front, party, peer)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, record: bytearray) -> None:
+    def pass_on(self, sender: int, receiver: int, data: bytes) -> bytes:
+        """Keep what was sent; returns what the receiver gets."""
+        self.streams[sender, receiver] += data
+        return data
+
+    def _pump(self, source: socket.socket, sink: socket.socket, sender: int, receiver: int) -> None:
         """Until the source ends; then the sink sees the end too."""
         try:
             while data := source.recv(_CHUNK):
-                record += data
-                sink.sendall(data)
+                sink.sendall(self.pass_on(sender, receiver, data))
         except OSError:
             pass
         try:
