@@ -67,7 +67,7 @@ class SharingEngine:
                 else:
                     plain += tournament_circuits(step, program.values[step.inputs[0]])
                 if value.ring:
-                    two_sided.append(TwoSided(to_ring_circuit(value.ring), value.size, step.output))
+                    two_sided.append(TwoSided(to_ring_circuit(value.ring, WIDTH), value.size, step.output))
         self._protocol.warm(two_sided, list(dict.fromkeys(plain)))
 
     @property
