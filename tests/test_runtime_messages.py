@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import mpc_bridge
-from mpc_bridge.errors import KernelError, MalformedFrame, MpcBridgeError, PeerLost, ProtocolAbort
+from mpc_bridge.errors import KernelError, MalformedFrame, MpcBridgeError, PeerLost, ProtocolAbort, UsageError
 from mpc_bridge.importers.tflite import load
 from mpc_bridge.lowering import lower
 from mpc_bridge.runtime.config import PartyConfig
@@ -76,10 +76,14 @@ def test_only_this_packages_errors_are_made(name: str) -> None:
 
 
 def test_party_configuration_survives_standard_input() -> None:
-    config = PartyConfig(1, 5, ("/tmp/x", ("127.0.0.1", 99)), "ab", 1.5, "a:b", "cpu", 7)
-    assert PartyConfig.decode(config.encode()) == config
-    with pytest.raises(MpcBridgeError):
-        PartyConfig.decode(b"{}")
+    config = PartyConfig(1, 5, ("/tmp/x", ("127.0.0.1", 99)), "ab" * 32, 1.5, "a:b", "cpu", 7,
+                         {-1: "01" * 32, 0: "02" * 32})
+    found = PartyConfig.decode(config.encode())
+    assert found == config and found.credentials().keys == {-1: b"\1" * 32, 0: b"\2" * 32}
+    for bad in (b"{}", b"[]", replace(config, keys={0: "02" * 31}).encode(), replace(config, identity="x").encode(),
+                config.encode().replace(b'{"-1"', b'{"x"')):
+        with pytest.raises(UsageError):
+            PartyConfig.decode(bad)
 
 
 def variants(value: Any) -> Iterator[Any]:

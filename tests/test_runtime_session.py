@@ -1,15 +1,12 @@
-"""Rounds among parties, the cost meter against the operating system's own count, and who may join a session."""
+"""Rounds among parties, and the cost meter against the operating system's own count."""
 
 from __future__ import annotations
 
-import secrets
 import socket
 import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +14,9 @@ import pytest
 
 from mpc_bridge.errors import MalformedFrame, PeerError, PeerLost, PeerTimeout
 from mpc_bridge.kernels import cpu_device
-from mpc_bridge.runtime import handshake
 from mpc_bridge.runtime.meter import CLIENT, CostMeter
 from mpc_bridge.runtime.session import Session
-from mpc_bridge.runtime.transport import HEADER_BYTES, Channel, Kind, Waiter, encode_header, send_frame
+from mpc_bridge.runtime.transport import HEADER_BYTES, Channel
 from mpc_bridge.testing.parties import run_parties
 
 DEVICE = cpu_device()
@@ -175,108 +171,3 @@ def test_meter_agrees_with_the_kernel() -> None:
         assert received == sender.meter.total().bytes_sent == 3_010_103 + 6 * HEADER_BYTES
     for session in sessions:
         session.close()
-
-
-def joined(path: Path, visitors: list[Callable[[str, bytes], None]], timeout: float = 3.0) -> dict[int, Channel]:
-    """Party 0 waits for party 1 while the visitors come in order."""
-    token = secrets.token_bytes(handshake.TOKEN_BYTES)
-    address = str(path / "0")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(address)
-        listener.listen(8)
-
-        def visit() -> None:
-            for visitor in visitors:
-                visitor(address, token)
-
-        thread = threading.Thread(target=visit)
-        thread.start()
-        try:
-            return handshake.accept(listener, token, 0, {1}, "party {}".format, timeout)
-        finally:
-            thread.join()
-
-
-KEPT: list[Channel] = []
-
-
-def member(address: str, token: bytes) -> None:
-    KEPT.append(handshake.connect(address, token, 1, 0, "party 0", Waiter(3)))
-
-
-def wrong_token(address: str, token: bytes) -> None:
-    with pytest.raises(PeerError):
-        handshake.connect(address, bytes(32), 1, 0, "party 0", Waiter(3))
-
-
-def wrong_index(address: str, token: bytes) -> None:
-    # proves the token, and is turned away for who it says it is
-    try:
-        handshake.connect(address, token, 2, 0, "party 0", Waiter(3)).close()
-    except PeerError:
-        pass
-
-
-def wrong_number(address: str, token: bytes) -> None:
-    with pytest.raises(PeerError):
-        handshake.connect(address, token, 1, 2, "party 2", Waiter(3))
-
-
-def garbage(address: str, token: bytes) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(address)
-        sock.sendall(b"\x00" * 500)
-
-
-def nobody(address: str, token: bytes) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(address)
-
-
-def replay(address: str, token: bytes) -> None:
-    """Knows a whole earlier conversation, not the token."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.connect(address)
-        channel = Channel(sock, "party 0")
-        send_frame(channel, Kind.HELLO, 0, [struct.pack("<ii16s", 1, 0, bytes(16))], Waiter(3))
-        send_frame(channel, Kind.HELLO, 1, [bytes(32)], Waiter(3))
-
-
-@pytest.mark.parametrize("visitors", [
-    [member], [wrong_token, member], [wrong_index, member], [wrong_number, member], [garbage, nobody, replay, member]])
-def test_strangers_are_turned_away(tmp_path: Path, visitors: list[Callable[[str, bytes], None]]) -> None:
-    channels = joined(tmp_path, visitors)
-    assert channels.keys() == {1} and channels[1].label == "party 1"
-    send_frame(channels[1], Kind.ROUND, 0, [b"hi"], Waiter(1))
-    for channel in (*channels.values(), KEPT.pop()):
-        channel.close()
-
-
-@pytest.mark.parametrize("visitors", [[], [wrong_token], [nobody]])
-def test_a_missing_member_times_out(tmp_path: Path, visitors: list[Callable[[str, bytes], None]]) -> None:
-    with pytest.raises(PeerTimeout, match="party 1 did not connect"):
-        joined(tmp_path, visitors, timeout=0.3)
-
-
-def test_a_server_without_the_token_is_refused(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "0"))
-        listener.listen()
-
-        def pretend() -> None:
-            sock, _ = listener.accept()
-            sock.recv(1000)
-            sock.sendall(encode_header(Kind.HELLO, 0, 48) + bytes(48))
-            assert len(sock.recv(1000)) == 0, "the proof went to a stranger"
-            sock.close()
-
-        thread = threading.Thread(target=pretend)
-        thread.start()
-        with pytest.raises(MalformedFrame, match="not of this session"):
-            handshake.connect(str(tmp_path / "0"), bytes(32), 1, 0, "party 0", Waiter(3))
-        thread.join()
-
-
-def test_nobody_listens(tmp_path: Path) -> None:
-    with pytest.raises(PeerError, match="cannot connect to party 0"):
-        handshake.connect(str(tmp_path / "none"), bytes(32), 1, 0, "party 0", Waiter(3))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mpc_bridge.errors import UsageError
-from mpc_bridge.runtime.handshake import Address
+from mpc_bridge.runtime.handshake import Address, Credentials
 from mpc_bridge.runtime.meter import CLIENT
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class PartyConfig:
         party: own index.
         listener: descriptor of the inherited, listening socket.
         addresses: per party: a path (Unix socket), or host and port.
-        token: the session's 32 bytes, hexadecimal.
+        identity: of the session, public, hexadecimal.
+        keys: peer → the key of this party and that peer, hexadecimal; -1 is the launcher. Nobody else's keys.
         timeout: seconds without a byte from whoever is due.
         backend: ``module:name``.
         device: one of the backend's.
@@ -33,11 +35,12 @@ class PartyConfig:
     party: int
     listener: int
     addresses: tuple[Address, ...]
-    token: str
+    identity: str
     timeout: float
     backend: str
     device: str
     parent: int
+    keys: Mapping[int, str] = field(repr=False)
 
     def encode(self) -> bytes:
         """JSON for standard input."""
@@ -51,10 +54,18 @@ class PartyConfig:
             values["addresses"] = tuple(
                 address if isinstance(address, str) else (str(address[0]), int(address[1]))
                 for address in values["addresses"])
-            return cls(**values)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+            values["keys"] = {int(peer): key for peer, key in values["keys"].items()}
+            config = cls(**values)
+            config.credentials()
+            return config
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise UsageError("unreadable party configuration", where="standard input",
                              hint="parties are started by mpc-bridge itself") from error
+
+    def credentials(self) -> Credentials:
+        """What this party proves itself with. Raises ValueError for keys of the wrong length."""
+        return Credentials(self.party, bytes.fromhex(self.identity),
+                           {peer: bytes.fromhex(key) for peer, key in self.keys.items()})
 
 
 def load_backend(path: str) -> Backend:

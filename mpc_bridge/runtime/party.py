@@ -49,14 +49,14 @@ _DEVICES = {"cpu": cpu_device}
 
 def join(config: PartyConfig, meter: CostMeter) -> dict[int, Channel]:
     """Connect to lower parties, accept higher ones and the launcher. Raises PeerError."""
-    token = bytes.fromhex(config.token)
+    credentials = config.credentials()
     channels: dict[int, Channel] = {}
     with socket.socket(fileno=config.listener) as listener:
         for peer in range(config.party):
-            channels[peer] = handshake.connect(config.addresses[peer], token, config.party, peer, label_of(peer),
+            channels[peer] = handshake.connect(config.addresses[peer], credentials, peer, label_of(peer),
                                                Waiter(config.timeout))
         higher = {CLIENT, *range(config.party + 1, len(config.addresses))}
-        channels.update(handshake.accept(listener, token, config.party, higher, label_of, config.timeout))
+        channels.update(handshake.accept(listener, credentials, higher, label_of, config.timeout))
     for peer, channel in channels.items():
         meter.count_message(peer, channel.sent)
     return channels
@@ -187,8 +187,7 @@ def run(config: PartyConfig) -> int:
             channels = join(config, meter)
             control = channels.pop(CLIENT)
             session = Session(config.party, len(config.addresses), _DEVICES[config.device](), channels, control=control,
-                              meter=meter, timeout=config.timeout,
-                              identity=handshake.session_identity(bytes.fromhex(config.token)))
+                              meter=meter, timeout=config.timeout, identity=bytes.fromhex(config.identity))
         Party(session, control, backend, config.timeout).serve()
         return 0
     except MpcBridgeError as error:

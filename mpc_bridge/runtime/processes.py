@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +27,8 @@ Transport = Literal["unix", "tcp"]
 
 #: A Unix socket's path has room for this many bytes on every system.
 _PATH_BYTES = 100
+#: Who may wait at a listening socket, strangers included, while its process starts.
+_BACKLOG = 128
 _EXIT_SECONDS = 2.0
 #: From the moment a process's descriptors are closed until its status can be had.
 _DEATH_SECONDS = 0.5
@@ -65,7 +66,7 @@ class PartyProcesses:
         self._timeout = timeout
         self._tap = tap
         self._directory: str | None = None
-        self._token = secrets.token_bytes(handshake.TOKEN_BYTES)
+        self._credentials = handshake.issue([CLIENT, *range(parties)])
         self._processes: list[subprocess.Popen[bytes]] = []
         self._complaints: list[IO[bytes]] = []
         self._addresses: tuple[Address, ...] = ()
@@ -99,7 +100,7 @@ class PartyProcesses:
         try:
             for party, address in enumerate(self._addresses):
                 self._channels.append(
-                    handshake.connect(address, self._token, CLIENT, party, label_of(party), waiter))
+                    handshake.connect(address, self._credentials[CLIENT], party, label_of(party), waiter))
         except PeerError:
             dead = self._first_dead()
             if dead is None:
@@ -172,7 +173,7 @@ class PartyProcesses:
             where = os.path.join(self._private_directory(), str(party))
         try:
             listener.bind(where)
-            listener.listen(self._parties + 1)
+            listener.listen(_BACKLOG)
         except OSError:
             listener.close()
             raise
@@ -195,8 +196,10 @@ class PartyProcesses:
     def _spawn(self, party: int, listener: socket.socket) -> None:
         complaint = tempfile.TemporaryFile()
         self._complaints.append(complaint)
-        config = PartyConfig(party, listener.fileno(), self._addresses, self._token.hex(), self._timeout,
-                             self._backend, self._device, os.getpid())
+        own = self._credentials[party]
+        keys = {peer: key.hex() for peer, key in own.keys.items()}
+        config = PartyConfig(party, listener.fileno(), self._addresses, own.identity.hex(), self._timeout,
+                             self._backend, self._device, os.getpid(), keys)
         process = subprocess.Popen(
             [sys.executable, "-m", "mpc_bridge.runtime.party"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=complaint, cwd="/", env=_environment(), pass_fds=[listener.fileno()],
