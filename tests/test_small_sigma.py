@@ -54,6 +54,18 @@ def test_no_other_error_passes_more_often(errors: Errors) -> None:
     assert measured <= bound + margin(bound, TRIALS)
 
 
+def test_a_layer_of_a_smaller_ring_is_bound_as_well() -> None:
+    """It is scaled up to the greatest ring, its error with it."""
+    ring, bound = RING - 5, soundness_error(SIGMA)
+
+    def deal(rng: np.random.Generator) -> list[Dealt]:
+        return [Dealt(rng, 1, 1, 1, RING, {}), Dealt(rng, 2, 1, 1, ring, {(1, 0): 1 << (ring - 1)})]
+
+    found = verdicts(LinearVerifier, Cheating, TRIALS, deal, ring=RING, sigma=SIGMA)
+    print(f"smaller ring: accepted {sum(found) / TRIALS:.4f}, bound {bound:.4f}")
+    assert abs(sum(found) / TRIALS - bound) <= margin(bound, TRIALS)
+
+
 def test_honest_products_always_pass() -> None:
     assert rate({}, SIGMA, 100) == 1.0
 

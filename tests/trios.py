@@ -49,11 +49,12 @@ class Message:
 
 @dataclass
 class View:
-    """What one party received, in order, an inference each."""
+    """What one party received, in order, an inference each; and what it gave out, by output."""
 
     inferences: list[list[Message]] = field(default_factory=list)
     setup: list[Message] = field(default_factory=list)
     current: list[Message] = field(default_factory=list)
+    outputs: list[dict[int, bytes]] = field(default_factory=list)
     _lanes: tuple[int, ...] = ()
     _received: tuple[int, ...] = ()
 
@@ -104,8 +105,8 @@ def views(
     model = {value: owner.share(program.values[value], tensor) for value, tensor in weights.items()}
     data = [{value: owner.share(program.values[value], x) for value, x in tensors.items()} for tensors in inferences]
 
-    def party(session: Session) -> tuple[View, list[dict[int, bytes]]]:
-        view, outputs = View(), []
+    def party(session: Session) -> View:
+        view = View()
         engine = backend.engine(session, program)
         view.watch(session, engine)
 
@@ -128,21 +129,21 @@ def views(
                 revealed[step.output] = message
 
             run_online(engine, program, prepared, read_data, write, session.meter)
-            outputs.append(revealed)
+            view.outputs.append(revealed)
             view.inferences.append(view.current)
             view.current = []
-        return view, outputs
+        return view
 
-    results = run_parties(devices or [cpu_device() for _ in range(3)], party, timeout=60.0)
+    found = run_parties(devices or [cpu_device() for _ in range(3)], party, timeout=60.0)
     opened = []
     for number in range(len(inferences)):
         tensors = {}
         for step in program.steps:
             if isinstance(step, Output):
-                parts = [outputs[number][step.output] for _, outputs in results]
+                parts = [view.outputs[number][step.output] for view in found]
                 tensors[step.output] = owner.reconstruct(program.values[step.inputs[0]], parts)
         opened.append(tensors)
-    return [view for view, _ in results], opened
+    return found, opened
 
 
 # Attacks --------------------------------------------------------------------------------------------------------------

@@ -94,7 +94,12 @@ class Relay:
             hello += data
         peer = peek_hello(bytes(hello[HEADER_BYTES:]))
         back = socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_STREAM)
-        back.connect(address)
+        try:
+            back.connect(address)
+        except OSError:  # the party is gone
+            front.close()
+            back.close()
+            return
         back.sendall(self.pass_on(peer, party, bytes(hello)))
         _run(self._pumps, self._pump, front, back, peer, party)
         _run(self._pumps, self._pump, back, front, party, peer)
