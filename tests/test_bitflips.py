@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 import mpc_bridge
+from mpc_bridge.backends.base import Backend
+from mpc_bridge.backends.replicated.backend import Rep3Backend
 from mpc_bridge.backends.replicated.malicious.backend import Rep3MacBackend
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate_samples
@@ -56,9 +58,11 @@ class Work:
     clean: dict[tuple[int, int], bytes]
 
 
-def evaluate(circuit: Circuit, sample: list[np.ndarray], relay: Relay) -> np.ndarray:
+def evaluate(
+    circuit: Circuit, sample: list[np.ndarray], relay: Relay, backend: type[Backend] = Rep3MacBackend
+) -> np.ndarray:
     with relay:
-        result = evaluate_local(circuit, sample, Rep3MacBackend(), parties=3, timeout=TIMEOUT, tap=relay)
+        result = evaluate_local(circuit, sample, backend(), parties=3, timeout=TIMEOUT, tap=relay)
         relay.join()
     return result.outputs[0]
 
@@ -163,3 +167,13 @@ def test_a_flip_in_an_owners_share_is_an_abort(small: Work, kind: Kind) -> None:
     for party in range(3):
         _, at, length = next(part for part in frames(small.clean[LAUNCHER, party]) if part[0] == kind)
         assert outcome(small, Flip(LAUNCHER, party, at + HEADER_BYTES + length // 2, 5)) == "ProtocolAbort"
+
+
+def test_without_malicious_security_a_flip_is_a_wrong_output(small: Work) -> None:
+    """What the others would look like if the checks did nothing."""
+    relay = Relay()
+    evaluate(small.circuit, small.sample, relay, Rep3Backend)
+    ((_, at, _),) = [part for part in frames(bytes(relay.streams[0, LAUNCHER])) if part[0] == Kind.OUTPUT]
+    flipping = FlippingRelay(Flip(0, LAUNCHER, at + HEADER_BYTES, 7))
+    output = evaluate(small.circuit, small.sample, flipping, Rep3Backend)
+    assert flipping.flipped and (output != small.expected).sum() == 1
