@@ -1,10 +1,10 @@
-"""Every message of a malicious run, attacked by a corrupted sender in every way: honest parties stop, or the result is right."""
+"""Every message of a malicious run, attacked by its sender in every way: honest parties stop, or the result is right."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache
 
 import pytest
 
@@ -33,12 +33,12 @@ MEANINGLESS = "barrier"
 SHORT = 3.0
 
 
-@lru_cache(maxsize=None)
+@cache
 def expected(name: str) -> list[conformance.IntArray]:
     return conformance.run(plaintext, CASES[name], [cpu_device()])
 
 
-@lru_cache(maxsize=None)
+@cache
 def sent_by(name: str, party: int) -> frozenset[MessageType]:
     """What one party sends in an honest run."""
     record = Interference()
@@ -48,7 +48,7 @@ def sent_by(name: str, party: int) -> frozenset[MessageType]:
     return frozenset(record.seen)
 
 
-@lru_cache(maxsize=None)
+@cache
 def types(name: str) -> tuple[tuple[MessageType, ...], ...]:
     """The message types of a program that no earlier one has, each with its occurrences."""
     earlier: set[tuple[str, str, str, int]] = set()
@@ -70,17 +70,20 @@ def attacks(name: str, attack: str, make: Callable[[MessageType], OneMessage]
     """The attack on every message type of the program; occurrences and corrupted senders take turns."""
     turn = [*CERTAIN, *POSSIBLE, *DELIVERIES, "withhold"].index(attack)
 
-    def one(number: int) -> tuple[MessageType, OneMessage, Outcome]:
-        occurrences = types(name)[number]
+    def one(message: MessageType, party: int) -> tuple[MessageType, OneMessage, Outcome]:
+        interference = make(message)
+        return message, interference, run(CASES[name], Corruption(party, interference), timeout=30.0)
+
+    work = []
+    for number, occurrences in enumerate(types(name)):
         message = occurrences[(number + turn) % len(occurrences)]
         senders = [party for party in range(3) if message in sent_by(name, party)]
-        interference = make(message)
-        corruption = Corruption(senders[(number + turn) % len(senders)], interference)
-        return message, interference, run(CASES[name], corruption, timeout=30.0)
-
+        # parties play different roles in a circuit, so the first attack is made by each of them
+        chosen = senders if turn == 0 else [senders[(number + turn) % len(senders)]]
+        work += [(message, party) for party in chosen]
     # most of a run is waiting
     with ThreadPoolExecutor(3) as pool:
-        done = list(pool.map(one, range(len(types(name)))))
+        done = list(pool.map(lambda task: one(*task), work))
     for message, interference, outcome in done:
         assert interference.met, f"{message} was not sent"
         violation = outcome.violation(expected(name))
@@ -142,7 +145,7 @@ def test_the_programs_reach_every_primitive_and_every_round() -> None:
     assert reached == {"input", "linear", "affine", "requantize", "maximum", "lookup", "move", "output"}
     labels = {message.label for name in CASES for group in types(name) for message in group}
     assert labels >= {
-        "keys", "commitments", "commitment echo", "input agreement", "product", "first component", "barrier", "coin", "MACs",
-        "MAC of the sum", "weighted sum", "check value", "first fold", "masked product", "open o", "hidden difference",
+        "keys", "commitments", "commitment echo", "input agreement", "product", "first component", "barrier", "coin",
+        "MACs", "MAC of the sum", "weighted sum", "check value", "first fold", "masked product", "open o", "hidden difference",
         "open the check",
     }

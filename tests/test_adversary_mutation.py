@@ -1,6 +1,6 @@
 """Every check is necessary: with it, an attack is found and found by it; without it, the same attack succeeds.
 
-A check that is registered without an attack here fails the first test; one that raises without being registered, the last.
+A check that is registered without an attack here fails the first test; one that raises unregistered, the last.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +25,8 @@ from mpc_bridge.kernels import cpu_device
 from mpc_bridge.runtime.session import Session
 from mpc_bridge.testing import conformance
 from mpc_bridge.testing.adversary import Corruption, launch, run
-from mpc_bridge.testing.adversary_cheats import (
-    ForcedCoin,
-    ForgedOpening,
-    Gate,
-    NotingTrust,
-    TwoFaced,
-    WrongGate,
-    WrongProducts,
-    cheater,
-    wide_value,
-)
+from mpc_bridge.testing.adversary_cheats import Gate, WrongGate, WrongProducts, cheater, wide_value
+from mpc_bridge.testing.adversary_coins import ForcedCoin, ForgedOpening, NotingTrust, TwoFaced
 from mpc_bridge.testing.adversary_programs import convolutions
 
 
@@ -92,7 +82,8 @@ def forced_coin() -> Verdict:
     device = cpu_device()
     chi = [wide_value(words) for words in device.prf_fill(ForcedCoin.wanted, 0, device.empty((4, 2), np.uint64))]
     errors = {0: {0: chi[1], 1: -chi[0]}}
-    return wrong_output(MULTIPLIED, Corruption(0, protocol=cheater(trust=ForcedCoin), device=lambda: WrongProducts(errors)))
+    corruption = Corruption(0, protocol=cheater(trust=ForcedCoin), device=lambda: WrongProducts(errors))
+    return wrong_output(MULTIPLIED, corruption)
 
 
 def two_coins() -> Verdict:
@@ -166,7 +157,7 @@ def test_switching_off_ends_with_its_block() -> None:
         pass
 
 
-# Nothing goes around the registry -----------------------------------------------------------------------------------------
+# Nothing goes around the registry ------------------------------------------------------------------------------------
 
 PACKAGE = Path(mpc_bridge.__file__).parent
 #: Where a ProtocolAbort is made: by a registered check, and by a party that another one told to stop.

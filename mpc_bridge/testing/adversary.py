@@ -1,12 +1,14 @@
 """An adversary among three parties: one of them corrupted, whatever it does; and what the honest two make of it.
 
-The parties are threads on real sockets, as in :mod:`mpc_bridge.testing.conformance`. The corrupted one runs the protocol too, but
+The parties are threads on real sockets, as in :mod:`mpc_bridge.testing.conformance`. The corrupted one runs the protocol
+too, but
 
 * its messages go through an :class:`Interference` on their way out (:class:`CorruptSession`), or
-* its protocol object is one that cheats in what it computes (:mod:`mpc_bridge.testing.adversary_cheats`), or both;
+* its protocol object is one that cheats in what it computes (``adversary_cheats``, ``_coins``, ``_faults``), or both;
 * it never tells anybody that it found something wrong, and goes on as long as the others do.
 
-What must never happen is that the receiver reconstructs something else than the honest result, or that anybody waits for ever.
+What must never happen is that the receiver reconstructs something else than the honest result, or that anybody waits for
+ever.
 """
 
 from __future__ import annotations
@@ -131,8 +133,8 @@ class CorruptSession(Session):
                 transfers.append(arrival)
         self._drive(transfers, incoming, label)
 
-    def rush(self, receives: Mapping[int, Sequence[Buffer]], sends: Callable[[], Mapping[int, Sequence[Buffer]]], label: str
-             ) -> None:
+    def rush(self, receives: Mapping[int, Sequence[Buffer]],
+             sends: Callable[[], Mapping[int, Sequence[Buffer]]], label: str) -> None:
         """One round in which this party speaks last."""
         self.exchange({}, receives, label)
         self._round -= 1
@@ -334,7 +336,8 @@ def launch(corruption: Corruption, main: Callable[[Session], None], timeout: flo
     return hung
 
 
-def _party(session: Session, case: Case, shares: Mapping[int, list[bytes]], corruption: Corruption, end: PartyEnd) -> None:
+def _party(session: Session, case: Case, shares: Mapping[int, list[bytes]], corruption: Corruption,
+           end: PartyEnd) -> None:
     program = case.program
 
     def read(_: int, step: Input) -> bytes:

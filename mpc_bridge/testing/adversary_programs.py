@@ -1,7 +1,7 @@
 """Small programs for the adversary: every primitive, several rings, and no bit of a message that nobody uses.
 
-Tensors have 24 elements where they can (a full byte of lanes for each of the three roles), and rings are such that ``k + sigma``
-is a whole number of bytes.
+Tensors have 24 elements where they can, three full bytes of lanes; rings are such that ``k + sigma`` is a whole number of
+bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from mpc_bridge.testing.conformance import Builder, Case
 _SHAPE = (1, 2, 3, 4)
 
 
-def _requantize(b: Builder, acc: int, name: str, ring: int, *, to: int = 0, bits: bool = True, tie: bool = False) -> int:
+def _requantize(
+    b: Builder, acc: int, name: str, ring: int, *, to: int = 0, bits: bool = True, tie: bool = False
+) -> int:
     """Keeps bits 9..16 of the accumulator."""
     size = b.values[acc].shape
     rule = TieRule(5, 120, tuple(int(v) << 5 for v in b.rng.integers(0, 16, 4))) if tie else None
