@@ -1,4 +1,4 @@
-"""Every message of a malicious run, attacked by its sender in every way: honest parties stop, or the result is right."""
+"""Every message of a malicious run, attacked by its sender: honest parties stop, or the result is right."""
 
 from __future__ import annotations
 
@@ -146,6 +146,7 @@ def test_the_programs_reach_every_primitive_and_every_round() -> None:
     labels = {message.label for name in CASES for group in types(name) for message in group}
     assert labels >= {
         "keys", "commitments", "commitment echo", "input agreement", "product", "first component", "barrier", "coin",
-        "MACs", "MAC of the sum", "weighted sum", "check value", "first fold", "masked product", "open o", "hidden difference",
+        "MACs", "MAC of the sum", "weighted sum", "check value", "first fold", "masked product", "open o",
+        "hidden difference",
         "open the check",
     }

@@ -1,14 +1,14 @@
 """An adversary among three parties: one of them corrupted, whatever it does; and what the honest two make of it.
 
-The parties are threads on real sockets, as in :mod:`mpc_bridge.testing.conformance`. The corrupted one runs the protocol
-too, but
+The parties are threads on real sockets, as in :mod:`mpc_bridge.testing.conformance`. The corrupted one runs the
+protocol too, but
 
 * its messages go through an :class:`Interference` on their way out (:class:`CorruptSession`), or
 * its protocol object is one that cheats in what it computes (``adversary_cheats``, ``_coins``, ``_faults``), or both;
 * it never tells anybody that it found something wrong, and goes on as long as the others do.
 
-What must never happen is that the receiver reconstructs something else than the honest result, or that anybody waits for
-ever.
+What must never happen is that the receiver reconstructs something else than the honest result, or that anybody waits
+for ever.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Cheating in what a party computes, so that its messages, hashes and later steps fit together.
 
-Each cheat is a piece of a corrupted party: a device that computes wrongly, a compiler that complements a gate's outgoing
-plane, a verifier that adds an error to its summand. :func:`cheater` puts them together.
+Each cheat is a piece of a corrupted party: a device that computes wrongly, a compiler that complements a gate's
+outgoing plane, a verifier that adds an error to its summand. :func:`cheater` puts them together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A device that computes one thing wrongly, whichever it is: what its party goes on with, and sends, follows from it."""
+"""A device that computes one thing wrongly, whichever it is: its party goes on with that, and sends it."""
 
 from __future__ import annotations
 

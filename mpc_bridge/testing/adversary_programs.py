@@ -1,7 +1,7 @@
 """Small programs for the adversary: every primitive, several rings, and no bit of a message that nobody uses.
 
-Tensors have 24 elements where they can, three full bytes of lanes; rings are such that ``k + sigma`` is a whole number of
-bytes.
+Tensors have 24 elements where they can, three full bytes of lanes; rings are such that ``k + sigma`` is a whole number
+of bytes.
 """
 
 from __future__ import annotations
