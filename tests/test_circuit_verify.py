@@ -224,6 +224,8 @@ def one(kind: str, shapes: list[tuple[int, ...]], output: tuple[int, ...], attri
 
 
 ADD = {"left_shift": 20, "input_multipliers": (0.5, 0.25), "requantization": MBQM}
+BOX = {"begin": (6, 2), "size": (3, 1), "strides": (-2, 1), "dropped": (1,)}
+NEAREST = {"align_corners": False, "half_pixel_centers": True}
 SHAPES: dict[str, tuple[Circuit, str]] = {
     "add": (one("ADD", [(1, 4), (3, 1)], (3, 4), ADD), ""),
     "add mismatch": (one("ADD", [(1, 4), (1, 3)], (1, 4), ADD), "broadcast"),
@@ -245,6 +247,31 @@ SHAPES: dict[str, tuple[Circuit, str]] = {
     "concatenate axis": (one("CONCATENATION", [(2, 3)], (2, 3), {"axis": 2}), "axis 2"),
     "concatenate shapes": (one("CONCATENATION", [(2, 3), (3, 1)], (2, 4), {"axis": 1}), "along axis 1"),
     "concatenate none": (one("CONCATENATION", [], (2, 4), {"axis": 1}), "without inputs"),
+    "transpose": (one("TRANSPOSE", [(2, 3, 4)], (4, 2, 3), {"permutation": (2, 0, 1)}), ""),
+    "transpose rank": (one("TRANSPOSE", [(2, 3)], (2, 3), {"permutation": (0, 1, 2)}), "permutation of 3 axes"),
+    "transpose twice": (one("TRANSPOSE", [(2, 3)], (2, 2), {"permutation": (0, 0)}), "attribute permutation"),
+    "slice": (one("SLICE", [(4, 5)], (2, 5), {"begin": (2, 0), "size": (2, 5)}), ""),
+    "slice beyond": (one("SLICE", [(4, 5)], (3, 5), {"begin": (2, 0), "size": (3, 5)}), "cells 2 to 4 along axis 0"),
+    "slice negative": (one("SLICE", [(4,)], (2,), {"begin": (-1,), "size": (2,)}), "attribute begin"),
+    "slice empty": (one("SLICE", [(4,)], (1,), {"begin": (0,), "size": (0,)}), "attribute size"),
+    "slice rank": (one("SLICE", [(4, 5)], (2,), {"begin": (2,), "size": (2,)}), "begin of 1 axes"),
+    "backwards": (one("STRIDED_SLICE", [(7, 5)], (3,), {**BOX, "begin": (6, 2)}), ""),
+    "backwards beyond": (one("STRIDED_SLICE", [(7, 5)], (3,), {**BOX, "begin": (3, 2)}), "cells 3 to -1 along axis 0"),
+    "stride 0": (one("STRIDED_SLICE", [(7, 5)], (3,), {**BOX, "strides": (0, 1)}), "attribute strides"),
+    "dropped": (one("STRIDED_SLICE", [(7, 5)], (1,), {**BOX, "dropped": (0,)}), "dropped axes (0,)"),
+    "split": (one("SPLIT", [(2, 6)], (2, 3), {"axis": 1, "start": 3, "extent": 3}), ""),
+    "split beyond": (one("SPLIT_V", [(2, 6)], (2, 4), {"axis": 1, "start": 3, "extent": 4}), "cells 3 to 6"),
+    "unpack": (one("UNPACK", [(2, 6)], (2,), {"axis": 1, "start": 5}), ""),
+    "unpack axis": (one("UNPACK", [(2, 6)], (2,), {"axis": 2, "start": 0}), "along axis 2"),
+    "pack": (one("PACK", [(2, 3), (2, 3)], (2, 3, 2), {"axis": 2}), ""),
+    "pack shapes": (one("PACK", [(2, 3), (3, 2)], (2, 2, 3), {"axis": 0}), "shapes (2, 3), (3, 2)"),
+    "pack axis": (one("PACK", [(2, 3)], (2, 3, 1), {"axis": 3}), "a new axis 3"),
+    "tile": (one("TILE", [(2, 3)], (4, 3), {"multiples": (2, 1)}), ""),
+    "tile never": (one("TILE", [(2, 3)], (4, 3), {"multiples": (2, 0)}), "attribute multiples"),
+    "squeeze": (one("SQUEEZE", [(1, 3)], (4,), {}), "number of elements"),
+    "resize": (one("RESIZE_NEAREST_NEIGHBOR", [(1, 3, 3, 2)], (1, 6, 5, 2), NEAREST), ""),
+    "resize channels": (one("RESIZE_NEAREST_NEIGHBOR", [(1, 3, 3, 2)], (1, 6, 5, 4), NEAREST), "shape (1, 6, 5, 2)"),
+    "resize rank": (one("RESIZE_NEAREST_NEIGHBOR", [(3, 3)], (6, 5), NEAREST), "should have 4 axes"),
     "relu": (one("RELU", [(3,)], (3,), {"requantization": MBQM}), ""),
     "relu shape": (one("RELU", [(3,)], (3, 1), {"requantization": MBQM}), "declared with shape (3, 1)"),
     "quantize float rule": (

@@ -192,6 +192,13 @@ def test_schema_numbers_are_those_of_the_schema_package() -> None:
         "SoftmaxOptions",
         "ReshapeOptions",
         "ReducerOptions",
+        "SqueezeOptions",
+        "StridedSliceOptions",
+        "SplitOptions",
+        "SplitVOptions",
+        "PackOptions",
+        "UnpackOptions",
+        "ResizeNearestNeighborOptions",
     ],
 )
 def test_schema_slots_are_those_of_the_schema_package(table: str) -> None:

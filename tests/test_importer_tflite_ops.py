@@ -254,6 +254,36 @@ def test_concatenation_axis_and_quantize() -> None:
     assert found["requantization"] == ("float32_divide", (float(np.float32(0.7)),), -128, 127)
 
 
+def sliced(begin: Sequence[int], end: Sequence[int], strides: Sequence[int], out: TensorSpec, **fields: int) -> bytes:
+    inputs = [activation(4, 5), public(begin), public(end), public(strides)]
+    return write("STRIDED_SLICE", 1, inputs, out, "StridedSliceOptions", fields)
+
+
+def test_strided_slice_is_resolved() -> None:
+    found = attributes(sliced([1, -1], [0, 0], [1, -2], activation(3), EndMask=2, ShrinkAxisMask=1))
+    assert found == {"begin": (1, 4), "size": (1, 3), "strides": (1, -2), "dropped": (0,)}
+
+
+def test_an_operator_with_several_outputs_becomes_several_ops() -> None:
+    outputs = [activation(1, 3), activation(4, 3), activation(2, 3)]
+    circuit = load(write("SPLIT_V", 1, [activation(7, 3), public([1, 4, -1]), public(0)], outputs, "SplitVOptions",
+                         {"NumSplits": 3}))
+    assert [(op.attributes["start"], op.attributes["extent"]) for op in circuit.ops] == [(0, 1), (1, 4), (5, 2)]
+    assert circuit.outputs == tuple(op.outputs[0] for op in circuit.ops)
+
+
+def test_squeeze_names_its_axes() -> None:
+    for named, out in (([], (3,)), ([0], (3, 1)), ([-1, -1], (1, 3))):
+        assert load(squeezed(named, out)).tensors[1].shape == out
+    with pytest.raises(ModelFormatError, match="its output has the shape"):
+        load(squeezed([0], (3,)))
+
+
+def squeezed(axes: Sequence[int], out: tuple[int, ...]) -> bytes:
+    """A SQUEEZE of shape [1, 3, 1]."""
+    return write("SQUEEZE", 1, [activation(1, 3, 1)], activation(*out), "SqueezeOptions", {"SqueezeDims": axes})
+
+
 FC = "FullyConnectedOptions"
 UNSUPPORTED: dict[str, tuple[bytes, str]] = {
     "unknown op": (write("TANH", 1, [activation(4)], activation(4)), "  TANH (1 times, first at operator 0 'tensor1')"),
@@ -335,6 +365,17 @@ UNSUPPORTED: dict[str, tuple[bytes, str]] = {
     "add scales": (
         write("ADD", 2, [activation(4, scale=1.0), activation(4)], activation(4, scale=1e-7), "AddOptions", {}),
         "scales whose ratio is outside (0, 1)",
+    ),
+    "new axis": (sliced([0, 0], [1, 1], [1, 1], activation(1, 1), NewAxisMask=1), "an ellipsis or a new axis"),
+    "slice offset": (sliced([0, 0], [1, 1], [1, 1], activation(1, 1), Offset=True), "counted from the begin"),
+    "packed scales": (
+        write("PACK", 1, [activation(2), activation(2, scale=0.25)], activation(2, 2), "PackOptions",
+              {"ValuesCount": 2}),
+        "quantized differently from the output",
+    ),
+    "too many packed": (
+        write("PACK", 1, [activation(2) for _ in range(65)], activation(65, 2), "PackOptions", {"ValuesCount": 65}),
+        "more than 64 inputs",
     ),
     "huge multiplier": (
         write("RELU", 1, [activation(4, scale=1e30)], activation(4, scale=1e-9)),
@@ -418,6 +459,38 @@ CORRUPT: dict[str, tuple[bytes, str]] = {
             {"Beta": -1.0},
         ),
         "beta is -1.0",
+    ),
+    "permutation": (write("TRANSPOSE", 1, [activation(2, 3), public([0, 0])], activation(2, 2)), "the permutation"),
+    "permuted axes": (write("TRANSPOSE", 1, [activation(2, 3), public([0])], activation(2)), "1 entries for 2 axes"),
+    "box": (write("SLICE", 1, [activation(4), public([3]), public([2])], activation(2)), "a box of shape (2,) at (3,)"),
+    "stride 0": (sliced([0, 0], [1, 1], [0, 1], activation(1, 1)), "a stride of 0 along axis 0"),
+    "empty slice": (sliced([2, 0], [2, 1], [1, 1], activation(1, 1)), "nothing is left along axis 0"),
+    "position outside": (sliced([4, 0], [9, 1], [1, 1], activation(1), ShrinkAxisMask=1), "nothing is left along"),
+    "sliced axes": (sliced([0] * 3, [1] * 3, [1] * 3, activation(1)), "it slices 3 axes"),
+    "slice entries": (sliced([0, 0], [1], [1, 1], activation(1)), "input 2 has 1 entries for 2 axes"),
+    "split outputs": (
+        write("SPLIT", 1, [public(0), activation(4)], activation(2), "SplitOptions", {"NumSplits": 2}),
+        "it has 1 outputs",
+    ),
+    "split evenly": (
+        write("SPLIT", 1, [public(0), activation(5)], [activation(2), activation(3)], "SplitOptions", {"NumSplits": 2}),
+        "2 equal parts along axis 0",
+    ),
+    "split sizes": (
+        write("SPLIT_V", 1, [activation(5), public([2, 2]), public(0)], [activation(2), activation(2)], "SplitVOptions",
+              {"NumSplits": 2}),
+        "parts (2, 2) along axis 0",
+    ),
+    "unpack some": (
+        write("UNPACK", 1, [activation(3, 2)], [activation(2)] * 1, "UnpackOptions", {"Num": 1}),
+        "parts (1,) along axis 0",
+    ),
+    "multiples": (write("TILE", 1, [activation(2), public([0])], activation(2)), "multiples (0,)"),
+    "expanded axis": (write("EXPAND_DIMS", 1, [activation(2), public(2)], activation(2, 1)), "axis 2 of 2"),
+    "resized": (
+        write("RESIZE_NEAREST_NEIGHBOR", 1, [activation(1, 2, 2, 1), public([4, 4])], activation(1, 4, 5, 1),
+              "ResizeNearestNeighborOptions", {}),
+        "its output has the shape (1, 4, 4, 1)",
     ),
     "elements": (write("RELU", 1, [activation(2**20, 2**20)], activation(2**20, 2**20)), "more than"),
     "empty": (write("RELU", 1, [activation(0, 4)], activation(0, 4)), "at least 1"),

@@ -32,14 +32,14 @@ def test_reference_is_litert(name: str) -> None:
     interpreter.allocate_tensors()
     circuit = load(CASES[name], name=name)
     details = interpreter.get_input_details()
-    output = interpreter.get_output_details()[0]
+    outputs = interpreter.get_output_details()
     tensors = [circuit.tensors[index] for index in circuit.inputs]
     assert [tuple(detail["shape"]) for detail in details] == [tensor.shape for tensor in tensors]
     for sample in oneop.samples([(tensor.shape, tensor.dtype) for tensor in tensors]):
         for detail, array in zip(details, sample, strict=True):
             interpreter.set_tensor(detail["index"], array)
         interpreter.invoke()
-        expected = interpreter.get_tensor(output["index"])
-        (actual,) = reference.evaluate(circuit, sample)
-        assert actual.dtype == expected.dtype
-        np.testing.assert_array_equal(actual, expected)
+        for output, actual in zip(outputs, reference.evaluate(circuit, sample), strict=True):
+            expected = interpreter.get_tensor(output["index"])
+            assert actual.dtype == expected.dtype
+            np.testing.assert_array_equal(actual, expected)

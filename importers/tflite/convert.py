@@ -5,7 +5,7 @@ from __future__ import annotations
 from mpc_bridge.circuit.graph import Circuit, Op, Quantization, Tensor
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.importers.tflite.operators import CONVERSIONS
-from mpc_bridge.importers.tflite.parse import FileModel, FileTensor
+from mpc_bridge.importers.tflite.parse import FileModel, FileOperator, FileTensor
 from mpc_bridge.importers.tflite.site import ACTIVATION_DTYPES, Node, Site, UnsupportedOperatorError
 
 
@@ -18,7 +18,7 @@ def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
     """
     nodes = _nodes(model, profile)
     used = set(model.inputs) | set(model.outputs)
-    for operator, node in zip(model.operators, nodes, strict=True):
+    for operator, node in nodes:
         used.update(index for index in node.inputs if index >= 0)
         used.update(operator.outputs)
     computed = {*model.inputs, *model.outputs, *(index for operator in model.operators for index in operator.outputs)}
@@ -33,10 +33,9 @@ def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
         name=name, source="tflite", profile=profile,
         tensors=tuple(_tensor(model.tensors[index]) for index in kept),
         ops=tuple(
-            Op(operator.kind, _layer(model.tensors[operator.outputs[0]].name),
-               tuple(number[index] for index in node.inputs),
-               tuple(number[index] for index in operator.outputs), node.attributes)
-            for operator, node in zip(model.operators, nodes, strict=True)),
+            Op(operator.kind, _layer(model.tensors[operator.outputs[node.output]].name),
+               tuple(number[index] for index in node.inputs), (number[operator.outputs[node.output]],), node.attributes)
+            for operator, node in nodes),
         inputs=tuple(number[index] for index in model.inputs),
         outputs=tuple(number[index] for index in model.outputs),
         constants=constants, sha256=sha256, constant_tensors=tuple(sorted(constants)))
@@ -47,8 +46,8 @@ def _layer(name: str) -> str:
     return name.split(";")[0] or name
 
 
-def _nodes(model: FileModel, profile: str) -> list[Node]:
-    nodes = []
+def _nodes(model: FileModel, profile: str) -> list[tuple[FileOperator, Node]]:
+    nodes: list[tuple[FileOperator, Node]] = []
     #: (operator, reason) → how often, and where first
     refused: dict[tuple[str, str], tuple[int, str]] = {}
 
@@ -73,7 +72,8 @@ def _nodes(model: FileModel, profile: str) -> list[Node]:
                 refuse(operator.kind, oddity, site.place)
         else:
             try:
-                nodes.append(CONVERSIONS[operator.kind](site))
+                converted = CONVERSIONS[operator.kind](site)
+                nodes += ((operator, node) for node in (converted if isinstance(converted, tuple) else (converted,)))
             except UnsupportedOperatorError as error:
                 refuse(operator.kind, str(error), site.place)
     if refused:

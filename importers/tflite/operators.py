@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from mpc_bridge.circuit.graph import INTEGER_RANGES
 from mpc_bridge.circuit.ops import BY_NAME
-from mpc_bridge.importers.tflite import schema
+from mpc_bridge.importers.tflite import moves, schema
 from mpc_bridge.importers.tflite.parse import FileTensor
 from mpc_bridge.importers.tflite.scales import (
     convolution_multipliers,
@@ -161,33 +159,6 @@ def _mean(site: Site) -> Node:
     })
 
 
-def _reshape(site: Site) -> Node:
-    site.operands(1, 2)
-    x, output = site.activation(0), site.output()
-    site.same_dtype(x, output)
-    if site.tensor(1) is not None:
-        target = site.public_integers(1).reshape(-1).tolist()
-    else:
-        target = list(site.options(schema.Options.ReshapeOptions).integers(schema.ReshapeOptions.NewShape, "i", 64))
-    # the framework computes the output's shape from the target and ignores what the file says
-    known = math.prod(extent for extent in target if extent != -1)
-    if target.count(-1) == 1 and known > 0:
-        target[target.index(-1)] = math.prod(x.shape) // known
-    if tuple(target) != output.shape:
-        raise site.corrupt(f"its target shape {tuple(target)} is not the output's shape {output.shape}")
-    return Node((x.index,), {})
-
-
-def _pad(site: Site) -> Node:
-    site.operands(2, 2)
-    x, output = site.activation(0), site.output()
-    site.same_dtype(x, output)
-    paddings = site.public_integers(1)
-    if paddings.shape != (len(x.shape), 2) or not np.all((paddings >= 0) & (paddings <= 2**16)):
-        raise site.corrupt(f"paddings of shape {paddings.shape} for an input of shape {x.shape}")
-    return Node((x.index,), {"paddings": tuple((int(before), int(after)) for before, after in paddings)})
-
-
 def _concatenation(site: Site) -> Node:
     site.operands(1, 4096)
     most = BY_NAME["CONCATENATION"].inputs[1]
@@ -251,7 +222,7 @@ def _relu(site: Site) -> Node:
 
 
 #: Operator → its conversion.
-CONVERSIONS: dict[str, Callable[[Site], Node]] = {
+CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
@@ -259,8 +230,7 @@ CONVERSIONS: dict[str, Callable[[Site], Node]] = {
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,
-    "RESHAPE": _reshape,
-    "PAD": _pad,
+    **moves.CONVERSIONS,
     "CONCATENATION": _concatenation,
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _dequantize,

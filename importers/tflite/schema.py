@@ -66,6 +66,13 @@ class Options(IntEnum):
     AddOptions = 11
     ReshapeOptions = 17
     ReducerOptions = 27
+    SqueezeOptions = 30
+    StridedSliceOptions = 32
+    SplitOptions = 35
+    PackOptions = 59
+    UnpackOptions = 64
+    ResizeNearestNeighborOptions = 74
+    SplitVOptions = 79
 
 
 class Model(IntEnum):
@@ -211,3 +218,53 @@ class ReducerOptions(IntEnum):
     """Slots of ReducerOptions."""
 
     KeepDims = 0
+
+
+class SqueezeOptions(IntEnum):
+    """Slots of SqueezeOptions."""
+
+    SqueezeDims = 0
+
+
+class StridedSliceOptions(IntEnum):
+    """Slots of StridedSliceOptions."""
+
+    BeginMask = 0
+    EndMask = 1
+    EllipsisMask = 2
+    NewAxisMask = 3
+    ShrinkAxisMask = 4
+    Offset = 5
+
+
+class SplitOptions(IntEnum):
+    """Slots of SplitOptions."""
+
+    NumSplits = 0
+
+
+class SplitVOptions(IntEnum):
+    """Slots of SplitVOptions."""
+
+    NumSplits = 0
+
+
+class PackOptions(IntEnum):
+    """Slots of PackOptions."""
+
+    ValuesCount = 0
+    Axis = 1
+
+
+class UnpackOptions(IntEnum):
+    """Slots of UnpackOptions."""
+
+    Num = 0
+    Axis = 1
+
+
+class ResizeNearestNeighborOptions(IntEnum):
+    """Slots of ResizeNearestNeighborOptions."""
+
+    AlignCorners = 0
+    HalfPixelCenters = 1

@@ -31,6 +31,8 @@ class Node:
 
     inputs: tuple[int, ...]
     attributes: dict[str, Attribute]
+    #: position among the operator's outputs: an operator with several becomes a node per output
+    output: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,12 @@ class Site:
         """The error for an operator that contradicts itself."""
         return self.model.reader.error(f"{self.operator.kind}, {self.place}: {what}")
 
-    def operands(self, least: int, most: int) -> None:
+    def operands(self, least: int, most: int, outputs: int = 1) -> None:
         """Check the numbers of inputs and outputs."""
         count = len(self.operator.inputs)
         if not least <= count <= most:
             raise self.corrupt(f"it has {count} inputs")
-        if len(self.operator.outputs) != 1:
+        if len(self.operator.outputs) != outputs:
             raise self.corrupt(f"it has {len(self.operator.outputs)} outputs")
 
     def tensor(self, position: int) -> FileTensor | None:
@@ -83,9 +85,9 @@ class Site:
             raise UnsupportedOperatorError("a constant in place of an activation")
         return tensor
 
-    def output(self) -> FileTensor:
-        """The only output, an activation."""
-        return self.quantized(self.model.tensors[self.operator.outputs[0]])
+    def output(self, position: int = 0) -> FileTensor:
+        """An output (the only one of most operators), an activation."""
+        return self.quantized(self.model.tensors[self.operator.outputs[position]])
 
     def quantized(self, tensor: FileTensor) -> FileTensor:
         """Check that a tensor has a supported activation's type and quantization."""
@@ -158,6 +160,12 @@ class Site:
         if math.prod(tensor.shape) > 64:
             raise self.corrupt(f"input {position} has the shape {tensor.shape}")
         return self.model.constant(tensor.index).astype(np.int64)
+
+    def axis(self, value: int, rank: int) -> int:
+        """An axis that may be counted from the end, from 0 on."""
+        if not -rank <= value < rank:
+            raise self.corrupt(f"axis {value} of {rank}")
+        return int(value) % rank
 
     def options(self, expected: schema.Options) -> Table:
         """The operator's options table."""

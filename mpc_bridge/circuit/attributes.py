@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
 from mpc_bridge.circuit.ops import RULES
 
 #: Greatest stride, dilation, window extent, or number of padded cells on one side.
 MAX_STEP = 2**16
+
+#: Greatest position or extent along an axis: no tensor has more elements.
+MAX_EXTENT = 2**28
 
 #: Multipliers from here on make the framework shift an int32 by more than 30 bits.
 MAX_MULTIPLIER = 2.0**30
@@ -75,9 +79,26 @@ def _input_multipliers(value: object) -> bool:
             and all(isinstance(item, float) and is_real(item) and item < 1 for item in value))
 
 
-def _axes(value: object) -> bool:
-    return (isinstance(value, tuple) and len(value) > 0 and all(is_integer(item, 0, 7) for item in value)
+def _ascending_axes(value: object) -> bool:
+    return (isinstance(value, tuple) and all(is_integer(item, 0, 7) for item in value)
             and list(value) == sorted(set(value)))
+
+
+def _axes(value: object) -> bool:
+    return _ascending_axes(value) and value != ()
+
+
+def _permutation(value: object) -> bool:
+    return (isinstance(value, tuple) and all(is_integer(item, 0, 7) for item in value)
+            and sorted(value) == list(range(len(value))))
+
+
+def _extents(value: object, low: int, high: int = MAX_EXTENT) -> bool:
+    return isinstance(value, tuple) and all(is_integer(item, low, high) for item in value)
+
+
+def _strides(value: object) -> bool:
+    return _extents(value, -MAX_EXTENT) and 0 not in cast("tuple[int, ...]", value)
 
 
 def _boolean(value: object) -> bool:
@@ -95,6 +116,16 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "keep_dims": _boolean,
     "axes": _axes,
     "axis": lambda value: is_integer(value, 0, 7),
+    "permutation": _permutation,
+    "begin": lambda value: _extents(value, 0),
+    "size": lambda value: _extents(value, 1),
+    "strides": _strides,
+    "dropped": _ascending_axes,
+    "start": lambda value: is_integer(value, 0, MAX_EXTENT),
+    "extent": lambda value: is_integer(value, 1, MAX_EXTENT),
+    "multiples": lambda value: _extents(value, 1),
+    "align_corners": _boolean,
+    "half_pixel_centers": _boolean,
     "left_shift": lambda value: value == 20 and is_integer(value, 20, 20),
     "input_multipliers": _input_multipliers,
     "beta": is_real,

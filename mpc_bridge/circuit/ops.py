@@ -32,6 +32,11 @@ Attributes shared by several kinds (tuples, never lists; ``int`` and ``float`` a
     (poolings, where every window covers at least one cell of the image).
 ``stride``, ``dilation``, ``window``
     ``(rows, columns)``, each at least 1.
+``axis``
+    of the input (PACK: of the output), not negative.
+
+Ops that only move elements copy raw integers, whatever the tensors' scales say. An op of a framework with several
+outputs (SPLIT, SPLIT_V, UNPACK) is one op here per output.
 """
 
 from __future__ import annotations
@@ -80,6 +85,23 @@ OPS: tuple[OpKind, ...] = (
     # framework folds the number of elements into it (QM first, then floor(q * 2**k / n): see reference)
     OpKind("MEAN", (1, 1), ("axes", "keep_dims", *_LINEAR), False, "mean over axes, requantized"),
     OpKind("RESHAPE", (1, 1), (), False, "to the output tensor's shape"),
+    OpKind("SQUEEZE", (1, 1), (), False, "to the output tensor's shape: axes of extent 1 left out"),
+    OpKind("EXPAND_DIMS", (1, 1), (), False, "to the output tensor's shape: an axis of extent 1 put in"),
+    # output axis i is input axis permutation[i]
+    OpKind("TRANSPOSE", (1, 1), ("permutation",), False, "axes in another order"),
+    # begin, size: one entry per axis
+    OpKind("SLICE", (1, 1), ("begin", "size"), False, "a box of the input"),
+    # begin, size, strides: one entry per axis of the input; element i along an axis is element begin + i * stride (not 0)
+    # dropped: axes (ascending) of size 1 that the output does not have
+    OpKind("STRIDED_SLICE", (1, 1), ("begin", "size", "strides", "dropped"), False, "a box of the input, with steps"),
+    OpKind("SPLIT", (1, 1), ("axis", "start", "extent"), False, "one of several equal parts along an axis"),
+    OpKind("SPLIT_V", (1, 1), ("axis", "start", "extent"), False, "one of several parts along an axis"),
+    OpKind("UNPACK", (1, 1), ("axis", "start"), False, "one position along an axis, which the output does not have"),
+    OpKind("PACK", (1, 64), ("axis",), False, "equal shapes side by side along a new axis"),
+    OpKind("TILE", (1, 1), ("multiples",), False, "repeated along its axes; multiples: one entry per axis"),
+    # align_corners, half_pixel_centers: bools; rows and columns as the output's shape says
+    OpKind("RESIZE_NEAREST_NEIGHBOR", (1, 1), ("align_corners", "half_pixel_centers"), False,
+           "x NHWC, rows and columns repeated or left out"),
     # filled with the output's zero point; raw integers are copied
     OpKind("PAD", (1, 1), ("paddings",), False, "with the zero point; paddings ((before, after), ...) per axis"),
     # axis: not negative; int8 inputs are quantized as the output is

@@ -15,6 +15,7 @@ import numpy as np
 from mpc_bridge.circuit.graph import Op
 
 Shape = tuple[int, ...]
+Rule = Callable[[dict[str, Any], Sequence[Shape], Shape], Shape]
 
 #: Axes of an NHWC tensor that a window moves along.
 _ROWS_COLUMNS = (1, 2)
@@ -124,6 +125,55 @@ def _reshape(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shap
     return declared
 
 
+def _transpose(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    _need_length("permutation", attributes["permutation"], shapes[0])
+    return tuple(shapes[0][axis] for axis in attributes["permutation"])
+
+
+def _need_length(name: str, value: tuple[int, ...], x: Shape) -> None:
+    if len(value) != len(x):
+        raise ValueError(f"{name} of {len(value)} axes for an input of shape {x}")
+
+
+def _slice(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, begin, size = shapes[0], attributes["begin"], attributes["size"]
+    strides, dropped = attributes.get("strides", (1,) * len(x)), attributes.get("dropped", ())
+    for name, value in (("begin", begin), ("size", size), ("strides", strides)):
+        _need_length(name, value, x)
+    for axis, extent in enumerate(x):
+        last = begin[axis] + (size[axis] - 1) * strides[axis]
+        if not (begin[axis] < extent and 0 <= last < extent):
+            raise ValueError(f"cells {begin[axis]} to {last} along axis {axis} of an input of shape {x}")
+    if any(axis >= len(x) or size[axis] != 1 for axis in dropped):
+        raise ValueError(f"dropped axes {dropped} of a slice of shape {size}")
+    return tuple(extent for axis, extent in enumerate(size) if axis not in dropped)
+
+
+def _part(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, axis, start, extent = shapes[0], attributes["axis"], attributes["start"], attributes.get("extent", 1)
+    if axis >= len(x) or start + extent > x[axis]:
+        raise ValueError(f"cells {start} to {start + extent - 1} along axis {axis} of an input of shape {x}")
+    return (*x[:axis], *([extent] if "extent" in attributes else []), *x[axis + 1:])
+
+
+def _pack(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    first, axis = shapes[0], attributes["axis"]
+    if axis > len(first) or any(shape != first for shape in shapes):
+        raise ValueError(f"inputs of shapes {', '.join(map(str, dict.fromkeys(shapes)))} along a new axis {axis}")
+    return (*first[:axis], len(shapes), *first[axis:])
+
+
+def _tile(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    _need_length("multiples", attributes["multiples"], shapes[0])
+    return tuple(extent * times for extent, times in zip(shapes[0], attributes["multiples"], strict=True))
+
+
+def _resize(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    _need_rank(shapes[0], 4, "input")
+    _need_rank(declared, 4, "output")
+    return (shapes[0][0], *declared[1:3], shapes[0][3])
+
+
 def _pad(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     x, paddings = shapes[0], attributes["paddings"]
     if len(paddings) != len(x):
@@ -151,7 +201,7 @@ def _softmax(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shap
     return shapes[0]
 
 
-_RULES: dict[str, Callable[[dict[str, Any], Sequence[Shape], Shape], Shape]] = {
+_RULES: dict[str, Rule] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
@@ -160,6 +210,17 @@ _RULES: dict[str, Callable[[dict[str, Any], Sequence[Shape], Shape], Shape]] = {
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,
     "RESHAPE": _reshape,
+    "SQUEEZE": _reshape,
+    "EXPAND_DIMS": _reshape,
+    "TRANSPOSE": _transpose,
+    "SLICE": _slice,
+    "STRIDED_SLICE": _slice,
+    "SPLIT": _part,
+    "SPLIT_V": _part,
+    "UNPACK": _part,
+    "PACK": _pack,
+    "TILE": _tile,
+    "RESIZE_NEAREST_NEIGHBOR": _resize,
     "PAD": _pad,
     "CONCATENATION": _concatenation,
     "QUANTIZE": _elementwise,

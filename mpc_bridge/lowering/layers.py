@@ -9,7 +9,7 @@ import numpy as np
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
 from mpc_bridge.circuit.reference.operands import zero_point
-from mpc_bridge.lowering import linear
+from mpc_bridge.lowering import linear, moves
 from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
 from mpc_bridge.lowering.constants import search
@@ -126,23 +126,6 @@ def lower_max_pool(builder: Builder, index: int) -> None:
     builder.finish(index, output)
 
 
-def lower_move(builder: Builder, index: int) -> None:
-    """RESHAPE, PAD: Move."""
-    circuit, op = builder.circuit, builder.circuit.ops[index]
-    source = builder.stored(op.inputs[0])
-    high = builder.values[source].high
-    if op.kind == "RESHAPE":
-        output = builder.activation(index, high)
-        step = Move(index, op.name, (source,), output, "reshape")
-    else:
-        fill = zero_point(circuit.tensors[op.outputs[0]]) - builder.offsets[op.outputs[0]]
-        output = builder.activation(index, max(high, fill))
-        paddings = cast("tuple[Pair, ...]", op.attributes["paddings"])
-        step = Move(index, op.name, (source,), output, "pad", paddings, fill=fill)
-    builder.steps.append(step)
-    builder.finish(index, output)
-
-
 def lower_concatenation(builder: Builder, index: int) -> None:
     """CONCATENATION: Move, after inputs of another quantization have been rescaled."""
     circuit, op = builder.circuit, builder.circuit.ops[index]
@@ -211,8 +194,19 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "AVERAGE_POOL_2D": lower_average_pool,
     "MAX_POOL_2D": lower_max_pool,
     "MEAN": lower_mean,
-    "RESHAPE": lower_move,
-    "PAD": lower_move,
+    "RESHAPE": moves.lower_reshape,
+    "SQUEEZE": moves.lower_reshape,
+    "EXPAND_DIMS": moves.lower_reshape,
+    "TRANSPOSE": moves.lower_transpose,
+    "SLICE": moves.lower_take,
+    "STRIDED_SLICE": moves.lower_take,
+    "SPLIT": moves.lower_take,
+    "SPLIT_V": moves.lower_take,
+    "UNPACK": moves.lower_take,
+    "PACK": moves.lower_pack,
+    "TILE": moves.lower_take,
+    "RESIZE_NEAREST_NEIGHBOR": moves.lower_take,
+    "PAD": moves.lower_pad,
     "CONCATENATION": lower_concatenation,
     "QUANTIZE": lower_elementwise,
     "RELU": lower_elementwise,

@@ -14,7 +14,7 @@ Every step is one of the eight primitives of ``docs/design``; the plaintext back
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -208,8 +208,10 @@ class Lookup(_Step):
 class Move(_Step):
     """Local: every output element is one input element or the public ``fill``.
 
-    ``kind`` is ``"reshape"``, ``"pad"`` or ``"concatenate"`` (later: transpose, slice, tile); :meth:`index` turns all
-    of them into one gather. All inputs share one offset.
+    ``kind`` is ``"reshape"``, ``"pad"`` (with ``paddings`` and ``fill``), ``"concatenate"`` (along ``axis``),
+    ``"transpose"`` (output axis i is input axis ``permutation[i]``) or ``"take"`` (position j along axis i is position
+    ``taken[i][j]`` of the input: slices, repetitions, tiles); :meth:`index` turns all of them into one gather. All
+    inputs share one offset. The output holds the elements in their order, in a shape that may differ (extents of 1).
     """
 
     primitive: ClassVar[str] = "move"
@@ -217,6 +219,8 @@ class Move(_Step):
     paddings: tuple[tuple[int, int], ...] = ()
     axis: int = 0
     fill: int = 0
+    permutation: tuple[int, ...] = ()
+    taken: tuple[Sequence[int], ...] = ()
 
     def index(self, shapes: tuple[tuple[int, ...], ...]) -> npt.NDArray[np.int64]:
         """Flat gather map into the concatenation of the flattened inputs; ``-1`` marks ``fill``.
@@ -225,7 +229,7 @@ class Move(_Step):
             shapes: of the inputs, in order.
 
         Returns:
-            int64 array of the output's shape (``reshape``: of the input's shape).
+            int64 array of the output's elements in their order (``reshape``: in the input's shape).
         """
         sources = []
         base = 0
@@ -239,6 +243,13 @@ class Move(_Step):
             return np.pad(sources[0], self.paddings, constant_values=-1)
         if self.kind == "concatenate":
             return np.concatenate(sources, axis=self.axis)
+        if self.kind == "transpose":
+            return sources[0].transpose(self.permutation)
+        if self.kind == "take":
+            result = sources[0]
+            for axis, positions in enumerate(self.taken):
+                result = result.take(np.array(positions, np.int64), axis=axis)
+            return result
         raise ValueError(f"unknown move {self.kind!r}")
 
 

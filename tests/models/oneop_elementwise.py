@@ -1,4 +1,4 @@
-"""Ops that treat elements one by one, and ops that only move them, at the corners of their attributes."""
+"""Ops that treat elements one by one, and concatenations, at the corners of their attributes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from tests.models.tflite_writer import TensorSpec, write
 
 
 def cases() -> Iterator[Case]:
-    """Every elementwise and moving case."""
+    """Every elementwise case."""
     yield from _add()
-    yield from _moves()
     yield from _concatenation()
     yield from _quantize()
     yield from _softmax()
@@ -51,29 +50,6 @@ def _add() -> Iterator[Case]:
         yield _sum(f"{dtype}-zero-points-crossed", dtype, image, image, (0.04, 0.03, 0.05), (high, low, high))
         for activation in ("RELU", "RELU6", "RELU_N1_TO_1"):
             yield _sum(f"{dtype}-{activation}", dtype, image, image, (0.0431, 0.0275, 0.0612), activation=activation)
-
-
-def _moves() -> Iterator[Case]:
-    for dtype in ("int8", "uint8"):
-        x = tensor((1, 4, 6, 5), dtype, 0.04, LOW[dtype] + 9)
-        for label, target, stated in (
-            ("flat", (1, 120), (1, 120)), ("inferred", (4, 30), (4, -1)), ("up", (1, 2, 2, 6, 5), (1, 2, 2, 6, 5)),
-        ):
-            shape = TensorSpec((len(stated),), "int32", data=np.array(stated, np.int32))
-            out = tensor(target, dtype, 0.04, LOW[dtype] + 9)
-            yield f"RESHAPE-{dtype}-{label}", write("RESHAPE", 1, [x, shape], out, "ReshapeOptions")
-        for label, shape_in, paddings in (
-            ("image", (1, 4, 6, 5), ((0, 0), (1, 2), (3, 0), (0, 0))),
-            ("every-axis", (2, 3, 2, 2), ((1, 0), (0, 1), (2, 2), (1, 3))),
-            ("matrix", (3, 5), ((0, 2), (1, 0))),
-            ("nothing", (1, 4, 6, 5), ((0, 0), (0, 0), (0, 0), (0, 0))),
-        ):
-            data = np.array(paddings, np.int32)
-            extents = tuple(n + a + b for n, (a, b) in zip(shape_in, paddings, strict=True))
-            yield f"PAD-{dtype}-{label}", write(
-                "PAD", 2 if dtype == "int8" else 1,
-                [tensor(shape_in, dtype, 0.04, LOW[dtype] + 9), TensorSpec(data.shape, "int32", data=data)],
-                tensor(extents, dtype, 0.04, LOW[dtype] + 9), "PadOptions")
 
 
 def _concatenated(

@@ -18,6 +18,10 @@ DTYPES = {
 }
 
 
+#: What an options table may hold: numbers, and vectors of int32.
+Field = int | float | bool | Sequence[int]
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One tensor of the file; a constant when it has ``data``, else an input or output of the model."""
@@ -34,23 +38,24 @@ def write(
     operator: str,
     version: int,
     inputs: Sequence[TensorSpec | None],
-    output: TensorSpec,
+    output: TensorSpec | Sequence[TensorSpec],
     options: str = "",
-    fields: Mapping[str, int | float | bool] | None = None,
+    fields: Mapping[str, Field] | None = None,
 ) -> bytes:
-    """A model of one op. Its inputs are the op's non-constant inputs, in order; its output the op's.
+    """A model of one op. Its inputs are the op's non-constant inputs, in order; its outputs the op's.
 
     Args:
         operator: name in ``BuiltinOperator``.
         version: of the operator.
         inputs: ``None`` is a missing optional input; the same object twice is one tensor read twice.
-        output: the op's output.
+        output: the op's output, or its outputs.
         options: name of the options table, empty for none.
         fields: of the options table, by the schema's CamelCase names.
     """
     builder = flatbuffers.Builder(1024)
     tensors: list[TensorSpec] = []
-    for spec in (*inputs, output):
+    outputs = [output] if isinstance(output, TensorSpec) else list(output)
+    for spec in (*inputs, *outputs):
         if spec is not None and not any(spec is known for known in tensors):
             tensors.append(spec)
     index = {id(spec): position for position, spec in enumerate(tensors)}
@@ -66,7 +71,7 @@ def write(
         offsets.append(_tensor(builder, spec, f"tensor{position}", buffer))
 
     operands = [-1 if spec is None else index[id(spec)] for spec in inputs]
-    results = [index[id(output)]]
+    results = [index[id(spec)] for spec in outputs]
     variable = list(dict.fromkeys(index[id(spec)] for spec in inputs if spec is not None and spec.data is None))
     node = _operator(builder, operands, results, options, fields or {})
     subgraph = _subgraph(builder, offsets, variable, results, node)
@@ -126,12 +131,13 @@ def _operator(
     inputs: Sequence[int],
     outputs: Sequence[int],
     options: str,
-    fields: Mapping[str, int | float | bool],
+    fields: Mapping[str, Field],
 ) -> int:
     table = 0
     if options:
+        vectors = {field: _int32s(builder, value) for field, value in fields.items() if isinstance(value, Sequence)}
         getattr(tflite, f"{options}Start")(builder)
-        for field, value in fields.items():
+        for field, value in {**fields, **vectors}.items():
             getattr(tflite, f"{options}Add{field}")(builder, value)
         table = getattr(tflite, f"{options}End")(builder)
     input_vector, output_vector = _int32s(builder, inputs), _int32s(builder, outputs)

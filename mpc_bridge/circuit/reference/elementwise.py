@@ -1,6 +1,6 @@
-"""Ops that treat elements one by one, and ops that only move them.
+"""Ops that treat elements one by one, and the concatenation, which may rescale them.
 
-Source: ``tensorflow/lite/kernels/internal/reference/{add,concatenation,pad,requantize,quantize,dequantize}.h`` and
+Source: ``tensorflow/lite/kernels/internal/reference/{add,concatenation,requantize,quantize,dequantize}.h`` and
 ``reference_ops.h`` (QuantizedReluX).
 """
 
@@ -56,17 +56,6 @@ def dequantize(operands: Operands) -> Array:
     """``float32(double(scale) * (q - zero_point))``."""
     real: Array = (scale(operands.tensor(0)) * operands.centred(0).astype(np.float64)).astype(np.float32)
     return real
-
-
-def reshape(operands: Operands) -> Array:
-    """To the output tensor's shape, row-major."""
-    return operands.array(0).reshape(operands.output.shape)
-
-
-def pad(operands: Operands) -> Array:
-    """With the output's zero point; ``paddings`` is ``((before, after), ...)`` per axis."""
-    paddings = cast("tuple[tuple[int, int], ...]", operands.op.attributes["paddings"])
-    return np.pad(operands.array(0), paddings, constant_values=zero_point(operands.output))
 
 
 def concatenation(operands: Operands) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.circuit.reference import elementwise, linear, pooling
+from mpc_bridge.circuit.reference import elementwise, linear, moves, pooling
 from mpc_bridge.circuit.reference.operands import Array, Kernel, Operands
 from mpc_bridge.circuit.reference.softmax import softmax
 from mpc_bridge.errors import CircuitError, InputError
@@ -21,8 +21,19 @@ KERNELS: Mapping[str, Kernel] = {
     "AVERAGE_POOL_2D": pooling.average_pool_2d,
     "MAX_POOL_2D": pooling.max_pool_2d,
     "MEAN": pooling.mean,
-    "RESHAPE": elementwise.reshape,
-    "PAD": elementwise.pad,
+    "RESHAPE": moves.reshape,
+    "SQUEEZE": moves.reshape,
+    "EXPAND_DIMS": moves.reshape,
+    "TRANSPOSE": moves.transpose,
+    "SLICE": moves.strided_slice,
+    "STRIDED_SLICE": moves.strided_slice,
+    "SPLIT": moves.part,
+    "SPLIT_V": moves.part,
+    "UNPACK": moves.part,
+    "PACK": moves.pack,
+    "TILE": moves.tile,
+    "RESIZE_NEAREST_NEIGHBOR": moves.resize_nearest_neighbor,
+    "PAD": moves.pad,
     "CONCATENATION": elementwise.concatenation,
     "QUANTIZE": elementwise.quantize,
     "DEQUANTIZE": elementwise.dequantize,

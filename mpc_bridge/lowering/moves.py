@@ -1,0 +1,95 @@
+"""Ops that only move elements: one or two Moves each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from mpc_bridge.circuit.graph import Circuit, Op
+from mpc_bridge.circuit.reference.moves import nearest
+from mpc_bridge.circuit.reference.operands import zero_point
+from mpc_bridge.lowering.builder import Builder
+from mpc_bridge.lowering.program import Move
+
+Extents = tuple[int, ...]
+
+
+def lower_reshape(builder: Builder, index: int) -> None:
+    """RESHAPE, SQUEEZE, EXPAND_DIMS."""
+    op = builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    output = builder.activation(index, builder.values[source].high)
+    builder.steps.append(Move(index, op.name, (source,), output, "reshape"))
+    builder.finish(index, output)
+
+
+def lower_pad(builder: Builder, index: int) -> None:
+    """PAD."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    fill = zero_point(circuit.tensors[op.outputs[0]]) - builder.offsets[op.outputs[0]]
+    output = builder.activation(index, max(builder.values[source].high, fill))
+    paddings = cast("tuple[tuple[int, int], ...]", op.attributes["paddings"])
+    builder.steps.append(Move(index, op.name, (source,), output, "pad", paddings, fill=fill))
+    builder.finish(index, output)
+
+
+def lower_transpose(builder: Builder, index: int) -> None:
+    """TRANSPOSE."""
+    op = builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    output = builder.activation(index, builder.values[source].high)
+    permutation = cast(Extents, op.attributes["permutation"])
+    builder.steps.append(Move(index, op.name, (source,), output, "transpose", permutation=permutation))
+    builder.finish(index, output)
+
+
+def lower_take(builder: Builder, index: int) -> None:
+    """SLICE, STRIDED_SLICE, SPLIT, SPLIT_V, UNPACK, TILE, RESIZE_NEAREST_NEIGHBOR."""
+    op = builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    output = builder.activation(index, builder.values[source].high)
+    taken = _taken(builder.circuit, op)
+    builder.steps.append(Move(index, op.name, (source,), output, "take", taken=taken))
+    builder.finish(index, output)
+
+
+def _taken(circuit: Circuit, op: Op) -> tuple[Sequence[int], ...]:
+    """Per axis of the input, the positions that the output holds."""
+    x, out = (circuit.tensors[tensor].shape for tensor in (op.inputs[0], op.outputs[0]))
+    attributes = op.attributes
+    if op.kind in ("SLICE", "STRIDED_SLICE"):
+        begin, size = cast(Extents, attributes["begin"]), cast(Extents, attributes["size"])
+        strides = cast(Extents, attributes.get("strides", (1,) * len(x)))
+        return tuple(range(b, b + n * s, s) for b, n, s in zip(begin, size, strides, strict=True))
+    if op.kind == "TILE":
+        multiples = cast(Extents, attributes["multiples"])
+        return tuple(
+            range(extent) if times == 1 else tuple(range(extent)) * times
+            for extent, times in zip(x, multiples, strict=True)
+        )
+    whole = [range(extent) for extent in x]
+    if op.kind == "RESIZE_NEAREST_NEIGHBOR":
+        corners, centers = (bool(attributes[name]) for name in ("align_corners", "half_pixel_centers"))
+        rows, columns = (tuple(nearest(x[axis], out[axis], corners, centers).tolist()) for axis in (1, 2))
+        return (whole[0], rows, columns, whole[3])
+    axis, start = cast(int, attributes["axis"]), cast(int, attributes["start"])
+    whole[axis] = range(start, start + cast(int, attributes.get("extent", 1)))
+    return tuple(whole)
+
+
+def lower_pack(builder: Builder, index: int) -> None:
+    """PACK: every input in its new shape, side by side."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    axis = cast(int, op.attributes["axis"])
+    shape = circuit.tensors[op.outputs[0]].shape
+    parts = []
+    for tensor in op.inputs:
+        source = builder.stored(tensor)
+        high = builder.values[source].high
+        part = builder.activation(index, high, shape=(*shape[:axis], 1, *shape[axis + 1:]))
+        builder.steps.append(Move(index, op.name, (source,), part, "reshape"))
+        parts.append(part)
+    output = builder.activation(index, max(builder.values[part].high for part in parts))
+    builder.steps.append(Move(index, op.name, tuple(parts), output, "concatenate", axis=axis))
+    builder.finish(index, output)
