@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mpc_bridge.errors import PeerError, ProtocolAbort
+from mpc_bridge.errors import PeerError, PeerLost, ProtocolAbort
 from mpc_bridge.runtime.meter import CostMeter
-from mpc_bridge.runtime.transport import Channel, Incoming, Kind, Outgoing, Transfer, Waiter, encode_header, flatten
+from mpc_bridge.runtime.transport import (
+    Channel,
+    Incoming,
+    Kind,
+    Outgoing,
+    Transfer,
+    Waiter,
+    encode_header,
+    flatten,
+    stopped,
+)
 
 if TYPE_CHECKING:
     from mpc_bridge.kernels import Device
@@ -88,10 +98,19 @@ class Session:
         try:
             self._waiter.run(transfers)
         except (PeerError, ProtocolAbort) as error:
-            error.where = f"party {self.party}, round {tag}{f' ({label})' if label else ''}, {error.where}"
             if self.on_failure is not None:
                 self.on_failure()
-            raise
+            cause = self._cause(error)
+            cause.where = f"party {self.party}, round {tag}{f' ({label})' if label else ''}, {cause.where}"
+            raise cause from (None if cause is error else error)
+
+    def _cause(self, error: PeerError | ProtocolAbort) -> PeerError | ProtocolAbort:
+        """Why a peer that is lost has left, if it or another one said so."""
+        if isinstance(error, PeerLost):
+            for channel in self._channels.values():
+                if channel.told_to_stop():
+                    return stopped(channel.label)
+        return error
 
     def domain(self, count: int = 1) -> int:
         """First of ``count`` consecutive PRF counter domains that no other call of this session returned.

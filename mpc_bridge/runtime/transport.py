@@ -131,6 +131,30 @@ class Channel:
         self.received += count
         return count
 
+    def told_to_stop(self) -> bool:
+        """Whether the last thing that has arrived, and nobody read, is an abort frame. Takes it off the socket.
+
+        For a connection that has ended: a party that detects cheating says so and leaves, and one that is sending to
+        it then sees its end first.
+        """
+        frame, tail, taken = encode_header(Kind.ABORT, 0, 0), b"", 0
+        while taken < 2 * SOCKET_BUFFER:
+            try:
+                data = self.socket.recv(1 << 16)
+            except OSError:
+                break
+            if not data:
+                break
+            taken += len(data)
+            tail = (tail + data)[-len(frame) :]
+        return tail == frame
+
+
+def stopped(label: str) -> ProtocolAbort:
+    """The error for a peer that said it detected cheating."""
+    return ProtocolAbort(f"{label} detected cheating and stopped", where=label,
+                         hint="nothing was revealed; find the cheater before these inputs are used again")
+
 
 def lost(label: str, where: str) -> PeerLost:
     """The error for a connection that ended."""
@@ -256,8 +280,7 @@ Transfer = Outgoing | Incoming | AnyIncoming
 def _mismatch(channel: Channel, header: bytearray, expected: bytes) -> MalformedFrame | ProtocolAbort:
     magic, version, kind, tag, length = HEADER.unpack(header)
     if header == encode_header(Kind.ABORT, 0, 0):
-        return ProtocolAbort(f"{channel.label} detected cheating and stopped", where=channel.label,
-                             hint="nothing was revealed; find the cheater before these inputs are used again")
+        return stopped(channel.label)
     _, _, want_kind, want_tag, want_length = HEADER.unpack(expected)
     if magic != MAGIC or version != PROTOCOL_VERSION:
         return MalformedFrame(f"{channel.label} sent bytes that are not a frame of protocol version {PROTOCOL_VERSION}",
