@@ -274,6 +274,14 @@ SHAPES: dict[str, tuple[Circuit, str]] = {
     "resize rank": (one("RESIZE_NEAREST_NEIGHBOR", [(3, 3)], (6, 5), NEAREST), "should have 4 axes"),
     "relu": (one("RELU", [(3,)], (3,), {"requantization": MBQM}), ""),
     "relu shape": (one("RELU", [(3,)], (3, 1), {"requantization": MBQM}), "declared with shape (3, 1)"),
+    "leaky": (one("LEAKY_RELU", [(3,)], (3,), {"alpha_multiplier": 0.0, "requantization": MBQM}), ""),
+    "leaky negative": (
+        one("LEAKY_RELU", [(3,)], (3,), {"alpha_multiplier": -0.1, "requantization": MBQM}),
+        "attribute alpha_multiplier",
+    ),
+    "hard swish": (one("HARD_SWISH", [(3,)], (3,), {"multipliers": (0.5, 1.0)}), ""),
+    "hard swish coarse": (one("HARD_SWISH", [(3,)], (3,), {"multipliers": (1.0, 1.0)}), "attribute multipliers"),
+    "logistic scale": (one("LOGISTIC", [(3,)], (3,), {}), "scale 1/256"),
     "quantize float rule": (
         one("QUANTIZE", [(3,)], (3,), {"requantization": ("float32_divide", (0.5,), 0, 1)}),
         "on these types",

@@ -199,6 +199,7 @@ def test_schema_numbers_are_those_of_the_schema_package() -> None:
         "PackOptions",
         "UnpackOptions",
         "ResizeNearestNeighborOptions",
+        "LeakyReluOptions",
     ],
 )
 def test_schema_slots_are_those_of_the_schema_package(table: str) -> None:

@@ -286,7 +286,7 @@ def squeezed(axes: Sequence[int], out: tuple[int, ...]) -> bytes:
 
 FC = "FullyConnectedOptions"
 UNSUPPORTED: dict[str, tuple[bytes, str]] = {
-    "unknown op": (write("TANH", 1, [activation(4)], activation(4)), "  TANH (1 times, first at operator 0 'tensor1')"),
+    "unknown op": (write("ABS", 1, [activation(4)], activation(4)), "  ABS (1 times, first at operator 0 'tensor1')"),
     "float": (write("RELU", 1, [TensorSpec((4,), "float32")], TensorSpec((4,), "float32")), "RELU: float32 tensors"),
     "no scale": (write("RELU", 1, [TensorSpec((4,), "int8")], activation(4)), "int8 tensors without a scale"),
     "mixture": (write("RELU", 1, [activation(4)], activation(4, dtype="uint8")), "a mixture of int8 and uint8"),
@@ -366,6 +366,15 @@ UNSUPPORTED: dict[str, tuple[bytes, str]] = {
         write("ADD", 2, [activation(4, scale=1.0), activation(4)], activation(4, scale=1e-7), "AddOptions", {}),
         "scales whose ratio is outside (0, 1)",
     ),
+    "alpha": (
+        write("LEAKY_RELU", 2, [activation(4)], activation(4), "LeakyReluOptions", {"Alpha": -0.5}),
+        "LEAKY_RELU: alpha -0.5",
+    ),
+    "coarse hard swish": (
+        write("HARD_SWISH", 1, [activation(4, scale=200.0)], activation(4)),
+        "scales that its 16-bit fixed point does not hold",
+    ),
+    "tiny tanh": (write("TANH", 1, [activation(4)], activation(4, scale=1e-39)), "an output scale of 1.0"),
     "new axis": (sliced([0, 0], [1, 1], [1, 1], activation(1, 1), NewAxisMask=1), "an ellipsis or a new axis"),
     "slice offset": (sliced([0, 0], [1, 1], [1, 1], activation(1, 1), Offset=True), "counted from the begin"),
     "packed scales": (
@@ -460,6 +469,7 @@ CORRUPT: dict[str, tuple[bytes, str]] = {
         ),
         "beta is -1.0",
     ),
+    "logistic output": (write("LOGISTIC", 1, [activation(4)], activation(4)), "1/256"),
     "permutation": (write("TRANSPOSE", 1, [activation(2, 3), public([0, 0])], activation(2, 2)), "the permutation"),
     "permuted axes": (write("TRANSPOSE", 1, [activation(2, 3), public([0])], activation(2)), "1 entries for 2 axes"),
     "box": (write("SLICE", 1, [activation(4), public([3]), public([2])], activation(2)), "a box of shape (2,) at (3,)"),

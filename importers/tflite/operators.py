@@ -5,16 +5,13 @@ The attributes' exact meaning is in :mod:`mpc_bridge.circuit.ops`; the circuit's
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-from mpc_bridge.circuit.graph import INTEGER_RANGES
 from mpc_bridge.circuit.ops import BY_NAME
-from mpc_bridge.importers.tflite import moves, schema
+from mpc_bridge.importers.tflite import functions, moves, schema
 from mpc_bridge.importers.tflite.parse import FileTensor
 from mpc_bridge.importers.tflite.scales import (
     convolution_multipliers,
-    float32_quotient,
     per_tensor_multiplier,
 )
 from mpc_bridge.importers.tflite.site import Node, Site, UnsupportedOperatorError
@@ -201,26 +198,6 @@ def _dequantize(site: Site) -> Node:
     return Node((x.index,), {})
 
 
-def _softmax(site: Site) -> Node:
-    site.operands(1, 1)
-    x, output = site.activation(0), site.output()
-    site.same_dtype(x, output)
-    beta = site.options(schema.Options.SoftmaxOptions).real(schema.SoftmaxOptions.Beta)
-    if not (math.isfinite(beta) and beta > 0):
-        raise site.corrupt(f"beta is {beta}")
-    if (output.scale, output.zero_point) != ((1 / 256,), (INTEGER_RANGES[output.dtype][0],)):
-        raise site.corrupt("its output is not quantized with scale 1/256 and the lowest zero point")
-    return Node((x.index,), {"beta": beta})
-
-
-def _relu(site: Site) -> Node:
-    site.operands(1, 1)
-    x, output = site.activation(0), site.output()
-    site.same_dtype(x, output)
-    return Node((x.index,), {"requantization": site.requantization(
-        "mbqm", (float32_quotient(x.scale[0], output.scale[0]),), site.bounds(site.operator.kind, output))})
-
-
 #: Operator → its conversion.
 CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "CONV_2D": _conv_2d,
@@ -234,7 +211,5 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "CONCATENATION": _concatenation,
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _dequantize,
-    "SOFTMAX": _softmax,
-    "RELU": _relu,
-    "RELU6": _relu,
+    **functions.CONVERSIONS,
 }

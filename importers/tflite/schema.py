@@ -72,6 +72,7 @@ class Options(IntEnum):
     PackOptions = 59
     UnpackOptions = 64
     ResizeNearestNeighborOptions = 74
+    LeakyReluOptions = 75
     SplitVOptions = 79
 
 
@@ -268,3 +269,9 @@ class ResizeNearestNeighborOptions(IntEnum):
 
     AlignCorners = 0
     HalfPixelCenters = 1
+
+
+class LeakyReluOptions(IntEnum):
+    """Slots of LeakyReluOptions."""
+
+    Alpha = 0

@@ -101,6 +101,15 @@ def _strides(value: object) -> bool:
     return _extents(value, -MAX_EXTENT) and 0 not in cast("tuple[int, ...]", value)
 
 
+def _alpha_multiplier(value: object) -> bool:
+    return isinstance(value, float) and 0 <= value < MAX_MULTIPLIER
+
+
+def _hard_swish_multipliers(value: object) -> bool:
+    return (isinstance(value, tuple) and len(value) == 2 and all(isinstance(item, float) for item in value)
+            and 2.0**-16 <= value[0] < 1 and 2.0**-16 <= value[1] < MAX_MULTIPLIER)
+
+
 def _boolean(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -129,6 +138,8 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "left_shift": lambda value: value == 20 and is_integer(value, 20, 20),
     "input_multipliers": _input_multipliers,
     "beta": is_real,
+    "alpha_multiplier": _alpha_multiplier,
+    "multipliers": _hard_swish_multipliers,
 }
 
 

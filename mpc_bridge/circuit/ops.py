@@ -91,7 +91,7 @@ OPS: tuple[OpKind, ...] = (
     OpKind("TRANSPOSE", (1, 1), ("permutation",), False, "axes in another order"),
     # begin, size: one entry per axis
     OpKind("SLICE", (1, 1), ("begin", "size"), False, "a box of the input"),
-    # begin, size, strides: one entry per axis of the input; element i along an axis is element begin + i * stride (not 0)
+    # begin, size, strides: one entry per axis of the input, strides not 0
     # dropped: axes (ascending) of size 1 that the output does not have
     OpKind("STRIDED_SLICE", (1, 1), ("begin", "size", "strides", "dropped"), False, "a box of the input, with steps"),
     OpKind("SPLIT", (1, 1), ("axis", "start", "extent"), False, "one of several equal parts along an axis"),
@@ -114,13 +114,24 @@ OPS: tuple[OpKind, ...] = (
     # rule "mbqm", multiplier float32(s_in / s_out); the bounds as requantization's
     OpKind("RELU", (1, 1), _LINEAR, False, "requantized, lower bound at zero"),
     OpKind("RELU6", (1, 1), _LINEAR, False, "requantized, bounds at zero and six"),
+    OpKind("RELU_N1_TO_1", (1, 1), _LINEAR, False, "requantized, bounds at minus one and one"),
+    # rule "mbqm", multiplier float32(s_in / s_out); where x < zero_point, alpha_multiplier, not negative,
+    # below 2**30: float32(s_in * alpha / s_out)
+    OpKind("LEAKY_RELU", (1, 1), ("alpha_multiplier", *_LINEAR), False, "requantized, negative values times alpha"),
+    # multipliers: (float32(s_in / 128 / s_out), float32(s_in / 128 / float32(3 / 32768))), doubles from 2**-16 on, the
+    # first below 1, the second below 2**30
+    OpKind("HARD_SWISH", (1, 1), ("multipliers",), False, "x * relu6(x + 3) / 6 in 16-bit fixed point"),
+    # the output has scale 1/256 and the type's lowest value as zero point
+    OpKind("LOGISTIC", (1, 1), (), False, "1 / (1 + exp(-x)) in float32, rounded: a public table of 256 entries"),
+    OpKind("TANH", (1, 1), (), False, "in float32, rounded: a public table of 256 entries"),
 )
 
 BY_NAME: dict[str, OpKind] = {kind.name: kind for kind in OPS}
 
 #: What a ``requantization`` may name, with the kinds that may name it.
 RULES: dict[str, tuple[str, ...]] = {
-    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN", "QUANTIZE", "RELU", "RELU6"),
+    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN", "QUANTIZE", "RELU", "RELU6",
+             "RELU_N1_TO_1", "LEAKY_RELU"),
     "float64_half_away": ("FULLY_CONNECTED",),
     "float32_divide": ("QUANTIZE",),
 }

@@ -228,4 +228,9 @@ _RULES: dict[str, Rule] = {
     "SOFTMAX": _softmax,
     "RELU": _elementwise,
     "RELU6": _elementwise,
+    "RELU_N1_TO_1": _elementwise,
+    "LEAKY_RELU": _elementwise,
+    "HARD_SWISH": _elementwise,
+    "LOGISTIC": _elementwise,
+    "TANH": _elementwise,
 }

@@ -183,7 +183,8 @@ class _Verifier:
         if op.kind == "CONCATENATION" and output.dtype == "int8" and any(
                 tensors[index].quantization != output.quantization for index in activations):
             raise ValueError("int8 inputs quantized differently from the output")
-        if op.kind == "SOFTMAX" and output.quantization != Quantization((1 / 256,), (INTEGER_RANGES[output.dtype][0],)):
+        lowest = Quantization((1 / 256,), (INTEGER_RANGES[output.dtype][0],))
+        if op.kind in ("SOFTMAX", "LOGISTIC") and output.quantization != lowest:
             raise ValueError("its output is not quantized with scale 1/256 and the lowest zero point")
 
     def _check_rule(self, op: Op, rule: str, wanted: bool) -> None:

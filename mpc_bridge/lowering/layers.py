@@ -142,7 +142,7 @@ def lower_concatenation(builder: Builder, index: int) -> None:
 
 
 def lower_elementwise(builder: Builder, index: int) -> None:
-    """QUANTIZE of integers, RELU, RELU6: a function of one byte."""
+    """QUANTIZE of integers, the RELUs, HARD_SWISH, LOGISTIC, TANH: a function of one byte."""
     op = builder.circuit.ops[index]
     source = builder.stored(op.inputs[0])
     builder.finish(index, _byte_function(builder, index, source, byte_table(builder.circuit, op), op.inputs[0]))
@@ -211,4 +211,9 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "QUANTIZE": lower_elementwise,
     "RELU": lower_elementwise,
     "RELU6": lower_elementwise,
+    "RELU_N1_TO_1": lower_elementwise,
+    "LEAKY_RELU": lower_elementwise,
+    "HARD_SWISH": lower_elementwise,
+    "LOGISTIC": lower_elementwise,
+    "TANH": lower_elementwise,
 }

@@ -14,6 +14,9 @@ from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit
 from mpc_bridge.circuit.reference.operands import zero_point
 from mpc_bridge.lowering.tables import is_copy
 
+#: Functions of one byte that say nothing about their bounds: their output keeps its type's least value.
+_FREE = ("HARD_SWISH", "LOGISTIC", "TANH")
+
 
 def stored_offsets(circuit: Circuit, secure: Iterable[int]) -> dict[int, int]:
     """Tensor index → offset, for every 8-bit tensor.
@@ -31,6 +34,8 @@ def stored_offsets(circuit: Circuit, secure: Iterable[int]) -> dict[int, int]:
         output = op.outputs[0]
         if "requantization" in op.attributes and not (op.kind == "QUANTIZE" and is_copy(circuit, op)):
             offsets[output] = cast("tuple[str, tuple[float, ...], int, int]", op.attributes["requantization"])[2]
+        elif op.kind in _FREE:
+            continue
         elif op.kind == "AVERAGE_POOL_2D":
             offsets[output] = cast("tuple[int, int]", op.attributes["bounds"])[0]
         else:

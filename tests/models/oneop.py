@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tests.models import oneop_elementwise, oneop_linear, oneop_moves, oneop_pools
+from tests.models import oneop_elementwise, oneop_functions, oneop_linear, oneop_moves, oneop_pools
 from tests.models.oneop_parts import HIGH, LOW, Case
 
 Array = npt.NDArray[np.generic]
@@ -21,7 +21,8 @@ Array = npt.NDArray[np.generic]
 
 def cases() -> list[Case]:
     """Every model as ``(id, bytes)``; ids are unique and start with the op."""
-    return [*oneop_linear.cases(), *oneop_pools.cases(), *oneop_elementwise.cases(), *oneop_moves.cases()]
+    return [*oneop_linear.cases(), *oneop_pools.cases(), *oneop_elementwise.cases(), *oneop_functions.cases(),
+            *oneop_moves.cases()]
 
 
 def samples(tensors: Sequence[tuple[tuple[int, ...], str]], seed: int = 0) -> list[list[Array]]:

@@ -15,8 +15,6 @@ def cases() -> Iterator[Case]:
     yield from _add()
     yield from _concatenation()
     yield from _quantize()
-    yield from _softmax()
-    yield from _relu()
 
 
 def _sum(
@@ -104,32 +102,3 @@ def _quantize() -> Iterator[Case]:
             x = tensor(every, target, scale, zero_point)
             yield (f"DEQUANTIZE-{target}{label}",
                    write("DEQUANTIZE", 2, [x], TensorSpec(every, "float32"), "DequantizeOptions"))
-
-
-def _softmax() -> Iterator[Case]:
-    for dtype in ("int8", "uint8"):
-        for label, shape, scale, beta in (
-            ("", (4, 64), 0.1, 1.0), ("-beta-half", (4, 64), 0.1, 0.5), ("-beta-10", (4, 64), 0.04, 10.0),
-            ("-steep", (4, 64), 2.0, 1.0), ("-flat", (4, 64), 0.0003, 1.0), ("-one", (3, 1), 0.1, 1.0),
-            ("-pair", (256, 2), 0.07, 1.0), ("-wide", (1, 511), 0.1, 1.0), ("-image", (1, 3, 4, 12), 0.2, 1.0),
-            ("-saturated-multiplier", (4, 64), 40.0, 1.0),
-        ):
-            out = tensor(shape, dtype, 1 / 256, LOW[dtype])
-            yield (f"SOFTMAX-{dtype}{label}",
-                   write("SOFTMAX", 2 if dtype == "int8" else 1, [tensor(shape, dtype, scale)], out, "SoftmaxOptions",
-                         {"Beta": beta}))
-
-
-def _relu() -> Iterator[Case]:
-    for kind in ("RELU", "RELU6"):
-        for dtype in ("int8", "uint8"):
-            low = LOW[dtype]
-            for label, x, out in (
-                ("", (0.0431, low + 77), (0.0275, low)), ("-same", (0.0431, low + 77), (0.0431, low + 77)),
-                ("-ties", (0.125, low + 64), (0.25, low + 11)),
-                ("-near-ties", (NEARLY_5_PERCENT, low + 64), (0.02, low)),
-                ("-finer", (0.0431, low + 200), (0.0012, low + 40)),
-                ("-six-beyond-range", (0.0235, low + 128), (0.01, low)), ("-ratio", (0.1, low + 20), (0.3, low + 3)),
-            ):
-                yield f"{kind}-{dtype}{label}", write(kind, 2 if dtype == "int8" else 1,
-                                                      [tensor((4, 64), dtype, *x)], tensor((4, 64), dtype, *out))

@@ -27,7 +27,7 @@ def add(operands: Operands) -> Array:
 
 
 def relu(operands: Operands) -> Array:
-    """RELU and RELU6: requantized; the bounds are the op's."""
+    """RELU, RELU6, RELU_N1_TO_1: requantized; the bounds are the op's."""
     return operands.requantized(operands.centred(0))
 
 

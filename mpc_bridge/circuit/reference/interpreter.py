@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.circuit.reference import elementwise, linear, moves, pooling
+from mpc_bridge.circuit.reference import elementwise, functions, linear, moves, pooling
 from mpc_bridge.circuit.reference.operands import Array, Kernel, Operands
 from mpc_bridge.circuit.reference.softmax import softmax
 from mpc_bridge.errors import CircuitError, InputError
@@ -40,6 +40,11 @@ KERNELS: Mapping[str, Kernel] = {
     "SOFTMAX": softmax,
     "RELU": elementwise.relu,
     "RELU6": elementwise.relu,
+    "RELU_N1_TO_1": elementwise.relu,
+    "LEAKY_RELU": functions.leaky_relu,
+    "HARD_SWISH": functions.hard_swish,
+    "LOGISTIC": functions.logistic,
+    "TANH": functions.tanh,
 }
 
 
