@@ -200,6 +200,7 @@ def test_schema_numbers_are_those_of_the_schema_package() -> None:
         "UnpackOptions",
         "ResizeNearestNeighborOptions",
         "LeakyReluOptions",
+        "SubOptions",
     ],
 )
 def test_schema_slots_are_those_of_the_schema_package(table: str) -> None:

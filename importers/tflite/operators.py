@@ -107,7 +107,8 @@ def _add(site: Site) -> Node:
     site.operands(2, 2)
     a, b, output = site.activation(0, constant_allowed=True), site.activation(1, constant_allowed=True), site.output()
     site.same_dtype(a, b, output)
-    options = site.options(schema.Options.AddOptions)
+    slots = schema.SubOptions if site.operator.kind == "SUB" else schema.AddOptions
+    options = site.options(schema.Options[slots.__name__])
     twice = 2 * max(a.scale[0], b.scale[0])
     inputs = (a.scale[0] / twice, b.scale[0] / twice)
     if not all(0 < multiplier < 1 for multiplier in inputs):
@@ -118,7 +119,7 @@ def _add(site: Site) -> Node:
         "input_multipliers": inputs,
         # QuantizeMultiplierSmallerThanOneExp stops the framework's process at 1 and above
         "requantization": site.requantization(
-            "mbqm", (multiplier,), site.fused(options, schema.AddOptions.FusedActivationFunction, output), below=1.0),
+            "mbqm", (multiplier,), site.fused(options, slots.FusedActivationFunction, output), below=1.0),
     })
 
 
@@ -204,6 +205,7 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
     "ADD": _add,
+    "SUB": _add,
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,

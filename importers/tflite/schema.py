@@ -66,6 +66,7 @@ class Options(IntEnum):
     AddOptions = 11
     ReshapeOptions = 17
     ReducerOptions = 27
+    SubOptions = 28
     SqueezeOptions = 30
     StridedSliceOptions = 32
     SplitOptions = 35
@@ -199,6 +200,12 @@ class ConcatenationOptions(IntEnum):
 
 class AddOptions(IntEnum):
     """Slots of AddOptions."""
+
+    FusedActivationFunction = 0
+
+
+class SubOptions(IntEnum):
+    """Slots of SubOptions."""
 
     FusedActivationFunction = 0
 

@@ -158,7 +158,7 @@ def _check_requantization(op: Op, value: object, dtype: str, channels: int) -> N
     per_channel = op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
     if len(multipliers) != 1 and not (per_channel and len(multipliers) == channels):
         raise ValueError(f"requantization with {len(multipliers)} multipliers for {channels} channels")
-    limit = 1.0 if op.kind == "ADD" else MAX_MULTIPLIER
+    limit = 1.0 if op.kind in ("ADD", "SUB") else MAX_MULTIPLIER
     for multiplier in multipliers:
         if not (isinstance(multiplier, float) and is_real(multiplier) and multiplier < limit):
             raise ValueError(f"requantization with the multiplier {_short(multiplier)}")

@@ -7,7 +7,8 @@ and the support table iterate over it. Adding an op is one entry here plus one f
 Activations are int8 or uint8, the same for all inputs and outputs of an op unless its entry says otherwise; float32 is
 only the input of a QUANTIZE that reads a model input, and the output of a DEQUANTIZE. Weights have the activations'
 type, biases are int32, both are secret constants. An activation is quantized per tensor; int8 weights per tensor or per
-output channel with zero points 0; uint8 weights per tensor, with any zero point. An input of ADD may be a constant.
+output channel with zero points 0; uint8 weights per tensor, with any zero point. An input of an op with two may be a
+constant.
 
 Attributes shared by several kinds (tuples, never lists; ``int`` and ``float`` are not interchanged):
 
@@ -78,6 +79,8 @@ OPS: tuple[OpKind, ...] = (
     # left_shift: 20; input_multipliers: (s1 / T, s2 / T) with T = 2 * max(s1, s2), doubles in (0, 1);
     # requantization: rule "mbqm", one multiplier T / (2**20 * s_out) below 1. numpy broadcasting
     OpKind("ADD", (2, 2), ("left_shift", "input_multipliers", *_LINEAR), False, "broadcasting sum of two tensors"),
+    # as ADD
+    OpKind("SUB", (2, 2), ("left_shift", "input_multipliers", *_LINEAR), False, "broadcasting difference"),
     # on raw integers: the zero points play no part
     OpKind("AVERAGE_POOL_2D", (1, 1), (*_WINDOW, "bounds"), False, "mean over valid cells, rounded as the type does"),
     OpKind("MAX_POOL_2D", (1, 1), (*_WINDOW, "bounds"), False, "maximum over valid cells, then the bounds"),
@@ -130,7 +133,7 @@ BY_NAME: dict[str, OpKind] = {kind.name: kind for kind in OPS}
 
 #: What a ``requantization`` may name, with the kinds that may name it.
 RULES: dict[str, tuple[str, ...]] = {
-    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN", "QUANTIZE", "RELU", "RELU6",
+    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MEAN", "QUANTIZE", "RELU", "RELU6",
              "RELU_N1_TO_1", "LEAKY_RELU"),
     "float64_half_away": ("FULLY_CONNECTED",),
     "float32_divide": ("QUANTIZE",),

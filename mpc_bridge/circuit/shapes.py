@@ -94,7 +94,7 @@ def _fully_connected(attributes: dict[str, Any], shapes: Sequence[Shape], declar
     return (math.prod(x) // inputs, outputs)
 
 
-def _add(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+def _broadcast(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     return tuple(int(extent) for extent in np.broadcast_shapes(shapes[0], shapes[1]))
 
 
@@ -205,7 +205,8 @@ _RULES: dict[str, Rule] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
-    "ADD": _add,
+    "ADD": _broadcast,
+    "SUB": _broadcast,
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "MEAN": _mean,

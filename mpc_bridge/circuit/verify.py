@@ -29,6 +29,8 @@ MAX_NAME = 1024
 _ACTIVATIONS = ("int8", "uint8")
 #: Kinds with weights as input 1 and an optional bias as input 2; the weights' axis of output channels.
 _LINEAR_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+#: Kinds of which an input may be a constant.
+_BROADCASTING = ("ADD", "SUB")
 
 
 def verify(circuit: Circuit) -> None:
@@ -167,7 +169,7 @@ class _Verifier:
         activations = op.inputs[:1] if op.kind in _LINEAR_AXIS else op.inputs
         for index in activations:
             self._need_activation(index)
-            if index in self.constants and op.kind != "ADD":
+            if index in self.constants and op.kind not in _BROADCASTING:
                 raise ValueError(f"a constant in place of an activation: {self._tensor_label(index)}")
         if op.kind == "DEQUANTIZE":
             if output.dtype != "float32":

@@ -1,4 +1,4 @@
-"""ADD: the sum of two rescaled tensors, rounded.
+"""ADD and SUB: the sum or difference of two rescaled tensors, rounded.
 
 Nearly always one linear form is exact on every pair of inputs. Scales in simple proportions make exact ties, though,
 which the framework breaks by the rounding of its rescaled inputs, and no linear form can follow that. Then the rescaled
@@ -37,23 +37,30 @@ def lower_add(builder: Builder, index: int) -> None:
     scales = cast("tuple[float, float]", op.attributes["input_multipliers"])
     left_shift = cast(int, op.attributes["left_shift"])
     slopes = (2.0**left_shift * scales[0] * multiplier, 2.0**left_shift * scales[1] * multiplier)
+    sign = -1 if op.kind == "SUB" else 1
+    if sign < 0:
+        # of x1 and high - x2 the function is increasing, as the search wants it
+        table = table[:, ::-1]
     found = search_sum(table, low - base, high - base, slopes, zero - base)
     inputs: tuple[int, ...] = sources
     coefficients: tuple[int, ...]
+    constant = 0
     if found is not None:
-        coefficients, constants = found.coefficients, found.constants
+        (first, second), constants = found.coefficients, found.constants
+        coefficients = (first, sign * second)
+        constant = second * builder.values[sources[1]].high if sign < 0 else 0
     else:
         terms = []
-        for source, tensor, scale in zip(sources, op.inputs, scales, strict=True):
+        for source, tensor, scale, factor in zip(sources, op.inputs, scales, (1, sign), strict=True):
             x = builder.values[source]
             centred = np.arange(x.high + 1, dtype=np.int64) + x.offset - zero_point(circuit.tensors[tensor])
-            terms.append(mbqm(centred << left_shift, *quantize_multiplier(scale)))
+            terms.append(factor * mbqm(centred << left_shift, *quantize_multiplier(scale)))
         inputs, coefficients, shift = _exact_terms(builder, index, sources, terms)
         least, greatest = (np.array([sum(int(end(term)) for term in terms) - shift]) for end in (np.min, np.max))
         rounding = multiplied((multiplier,), "mbqm", zero, low, high, shift)
         constants = builder.proven(index, search(find_thresholds(rounding, base, least, greatest), zero - base))
     acc = builder.accumulator(index, circuit.tensors[op.outputs[0]].shape)
-    builder.steps.append(Affine(index, op.name, inputs, acc, coefficients, ring=constants.bits))
+    builder.steps.append(Affine(index, op.name, inputs, acc, coefficients, constant, ring=constants.bits))
     builder.finish(index, builder.requantize(index, acc, constants, None, (low - base, high - base), zero - base))
 
 

@@ -191,6 +191,7 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "DEPTHWISE_CONV_2D": lower_linear,
     "FULLY_CONNECTED": lower_linear,
     "ADD": lower_add,
+    "SUB": lower_add,
     "AVERAGE_POOL_2D": lower_average_pool,
     "MAX_POOL_2D": lower_max_pool,
     "MEAN": lower_mean,

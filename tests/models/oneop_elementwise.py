@@ -12,13 +12,15 @@ from tests.models.tflite_writer import TensorSpec, write
 
 def cases() -> Iterator[Case]:
     """Every elementwise case."""
-    yield from _add()
+    for kind in ("ADD", "SUB"):
+        yield from _add(kind)
     yield from _concatenation()
     yield from _quantize()
 
 
 def _sum(
-    name: str, dtype: str, first: tuple[int, ...], second: tuple[int, ...] | None, scales: tuple[float, float, float],
+    kind: str, name: str, dtype: str, first: tuple[int, ...], second: tuple[int, ...] | None,
+    scales: tuple[float, float, float],
     zero_points: tuple[int | None, int | None, int | None] = (None, None, None), activation: str = "NONE",
 ) -> Case:
     """``second`` None adds the first input to itself."""
@@ -26,28 +28,30 @@ def _sum(
     y = x if second is None else tensor(second, dtype, scales[1], zero_points[1])
     out = tensor(np.broadcast_shapes(first, y.shape), dtype, scales[2], zero_points[2])
     fields = {"FusedActivationFunction": ACTIVATION[activation], "PotScaleInt16": False}
-    return f"ADD-{name}", write("ADD", 2 if dtype == "int8" else 1, [x, y], out, "AddOptions", fields)
+    version = 2 if dtype == "int8" else 1
+    return f"{kind}-{name}", write(kind, version, [x, y], out, f"{kind.capitalize()}Options", fields)
 
 
-def _add() -> Iterator[Case]:
+def _add(kind: str) -> Iterator[Case]:
     image = (1, 8, 8, 8)
     for dtype in ("int8", "uint8"):
         low, high = LOW[dtype], HIGH[dtype]
-        yield _sum(f"{dtype}", dtype, image, image, (0.0431, 0.0275, 0.0612))
-        yield _sum(f"{dtype}-equal-scales", dtype, image, image, (0.05, 0.05, 0.05))
-        yield _sum(f"{dtype}-to-itself", dtype, image, None, (0.05, 0.05, 0.1))
+        yield _sum(kind, f"{dtype}", dtype, image, image, (0.0431, 0.0275, 0.0612))
+        yield _sum(kind, f"{dtype}-equal-scales", dtype, image, image, (0.05, 0.05, 0.05))
+        yield _sum(kind, f"{dtype}-to-itself", dtype, image, None, (0.05, 0.05, 0.1))
         for label, second in (("channels", (8,)), ("rows", (1, 8, 1, 1)), ("scalar", (1, 1, 1, 1)), ("rank0", ())):
-            yield _sum(f"{dtype}-broadcast-{label}", dtype, image, second, (0.0431, 0.0275, 0.0612))
-        yield _sum(f"{dtype}-broadcast-both", dtype, (1, 8, 1, 4), (1, 1, 6, 4), (0.0431, 0.0275, 0.0612))
-        yield _sum(f"{dtype}-first-scale-dominates", dtype, image, image, (1.7, 0.0007, 1.9))
-        yield _sum(f"{dtype}-second-scale-dominates", dtype, image, image, (2.0**-20, 0.9, 0.8))
-        yield _sum(f"{dtype}-ties", dtype, image, image, (0.5, 0.25, 1.0))
-        yield _sum(f"{dtype}-near-ties", dtype, (1, 256, 1, 1), (1, 1, 64, 1), (0.05, 0.03, 0.02))
-        yield _sum(f"{dtype}-saturating", dtype, image, image, (0.9, 0.7, 0.01))
-        yield _sum(f"{dtype}-zero-points", dtype, image, image, (0.04, 0.03, 0.05), (low, high, low))
-        yield _sum(f"{dtype}-zero-points-crossed", dtype, image, image, (0.04, 0.03, 0.05), (high, low, high))
+            yield _sum(kind, f"{dtype}-broadcast-{label}", dtype, image, second, (0.0431, 0.0275, 0.0612))
+        yield _sum(kind, f"{dtype}-broadcast-both", dtype, (1, 8, 1, 4), (1, 1, 6, 4), (0.0431, 0.0275, 0.0612))
+        yield _sum(kind, f"{dtype}-first-scale-dominates", dtype, image, image, (1.7, 0.0007, 1.9))
+        yield _sum(kind, f"{dtype}-second-scale-dominates", dtype, image, image, (2.0**-20, 0.9, 0.8))
+        yield _sum(kind, f"{dtype}-ties", dtype, image, image, (0.5, 0.25, 1.0))
+        yield _sum(kind, f"{dtype}-near-ties", dtype, (1, 256, 1, 1), (1, 1, 64, 1), (0.05, 0.03, 0.02))
+        yield _sum(kind, f"{dtype}-saturating", dtype, image, image, (0.9, 0.7, 0.01))
+        yield _sum(kind, f"{dtype}-zero-points", dtype, image, image, (0.04, 0.03, 0.05), (low, high, low))
+        yield _sum(kind, f"{dtype}-zero-points-crossed", dtype, image, image, (0.04, 0.03, 0.05), (high, low, high))
         for activation in ("RELU", "RELU6", "RELU_N1_TO_1"):
-            yield _sum(f"{dtype}-{activation}", dtype, image, image, (0.0431, 0.0275, 0.0612), activation=activation)
+            yield _sum(kind, f"{dtype}-{activation}", dtype, image, image, (0.0431, 0.0275, 0.0612),
+                       activation=activation)
 
 
 def _concatenated(

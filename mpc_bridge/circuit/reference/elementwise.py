@@ -1,6 +1,6 @@
 """Ops that treat elements one by one, and the concatenation, which may rescale them.
 
-Source: ``tensorflow/lite/kernels/internal/reference/{add,concatenation,requantize,quantize,dequantize}.h`` and
+Source: ``tensorflow/lite/kernels/internal/reference/{add,sub,concatenation,requantize,quantize,dequantize}.h`` and
 ``reference_ops.h`` (QuantizedReluX).
 """
 
@@ -16,14 +16,17 @@ from mpc_bridge.errors import InputError, UnsupportedModelError
 
 
 def add(operands: Operands) -> Array:
-    """``u_1 + u_2`` requantized, ``u_i = MBQM((x_i - z_i) << left_shift, QM(input_multipliers[i]))``; broadcasts."""
+    """ADD and SUB: ``u_1 + u_2`` or ``u_1 - u_2`` requantized; broadcasts.
+
+    ``u_i = MBQM((x_i - z_i) << left_shift, QM(input_multipliers[i]))``.
+    """
     left_shift = cast(int, operands.op.attributes["left_shift"])
     multipliers = cast("tuple[float, float]", operands.op.attributes["input_multipliers"])
     first, second = (
         mbqm(operands.centred(position) << left_shift, *quantize_multiplier(multiplier))
         for position, multiplier in enumerate(multipliers)
     )
-    return operands.requantized(first + second)
+    return operands.requantized(first - second if operands.op.kind == "SUB" else first + second)
 
 
 def relu(operands: Operands) -> Array:

@@ -18,6 +18,7 @@ KERNELS: Mapping[str, Kernel] = {
     "DEPTHWISE_CONV_2D": linear.depthwise_conv_2d,
     "FULLY_CONNECTED": linear.fully_connected,
     "ADD": elementwise.add,
+    "SUB": elementwise.add,
     "AVERAGE_POOL_2D": pooling.average_pool_2d,
     "MAX_POOL_2D": pooling.max_pool_2d,
     "MEAN": pooling.mean,
