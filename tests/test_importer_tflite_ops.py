@@ -375,6 +375,10 @@ UNSUPPORTED: dict[str, tuple[bytes, str]] = {
         "scales that its 16-bit fixed point does not hold",
     ),
     "tiny tanh": (write("TANH", 1, [activation(4)], activation(4, scale=1e-39)), "an output scale of 1.0"),
+    "reduced scales": (
+        write("REDUCE_MIN", 2, [activation(4, 2), public([1])], activation(4, scale=0.25), "ReducerOptions", {}),
+        "quantized differently from the output",
+    ),
     "new axis": (sliced([0, 0], [1, 1], [1, 1], activation(1, 1), NewAxisMask=1), "an ellipsis or a new axis"),
     "slice offset": (sliced([0, 0], [1, 1], [1, 1], activation(1, 1), Offset=True), "counted from the begin"),
     "packed scales": (

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mpc_bridge.circuit.graph import Attribute
 from mpc_bridge.circuit.ops import BY_NAME
 from mpc_bridge.importers.tflite import functions, moves, schema
 from mpc_bridge.importers.tflite.parse import FileTensor
@@ -123,6 +124,13 @@ def _add(site: Site) -> Node:
     })
 
 
+def _maximum(site: Site) -> Node:
+    site.operands(2, 2)
+    a, b, output = site.activation(0, constant_allowed=True), site.activation(1, constant_allowed=True), site.output()
+    site.same_dtype(a, b, output)
+    return Node((a.index, b.index), {})
+
+
 def _pool(site: Site) -> Node:
     site.operands(1, 1)
     x, output = site.activation(0), site.output()
@@ -139,7 +147,8 @@ def _pool(site: Site) -> Node:
     })
 
 
-def _mean(site: Site) -> Node:
+def _reduced(site: Site) -> tuple[FileTensor, FileTensor, dict[str, Attribute]]:
+    """Input and output of a reduction, and its attributes."""
     site.operands(2, 2)
     x, output = site.activation(0), site.output()
     site.same_dtype(x, output)
@@ -150,11 +159,24 @@ def _mean(site: Site) -> Node:
     if not all(-rank <= axis < rank for axis in axes):
         raise site.corrupt(f"axes {axes} of an input of shape {x.shape}")
     options = site.options(schema.Options.ReducerOptions)
-    return Node((x.index,), {
+    return x, output, {
         "axes": tuple(sorted({int(axis) % rank for axis in axes})),
         "keep_dims": bool(options.integer(schema.ReducerOptions.KeepDims, "?")),
-        "requantization": site.requantization("mbqm", (x.scale[0] / output.scale[0],), site.bounds("NONE", output)),
-    })
+    }
+
+
+def _mean(site: Site) -> Node:
+    x, output, attributes = _reduced(site)
+    attributes["requantization"] = site.requantization(
+        "mbqm", (x.scale[0] / output.scale[0],), site.bounds("NONE", output))
+    return Node((x.index,), attributes)
+
+
+def _reduce_max(site: Site) -> Node:
+    x, output, attributes = _reduced(site)
+    if (x.scale, x.zero_point) != (output.scale, output.zero_point):
+        raise UnsupportedOperatorError("an input quantized differently from the output")
+    return Node((x.index,), attributes)
 
 
 def _concatenation(site: Site) -> Node:
@@ -208,7 +230,11 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "SUB": _add,
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
+    "MAXIMUM": _maximum,
+    "MINIMUM": _maximum,
     "MEAN": _mean,
+    "REDUCE_MAX": _reduce_max,
+    "REDUCE_MIN": _reduce_max,
     **moves.CONVERSIONS,
     "CONCATENATION": _concatenation,
     "QUANTIZE": _quantize,

@@ -87,6 +87,12 @@ OPS: tuple[OpKind, ...] = (
     # axes: ascending, not negative, not empty; keep_dims: a bool. rule "mbqm" with multiplier s_in / s_out, before the
     # framework folds the number of elements into it (QM first, then floor(q * 2**k / n): see reference)
     OpKind("MEAN", (1, 1), ("axes", "keep_dims", *_LINEAR), False, "mean over axes, requantized"),
+    # raw integers are compared, whatever the tensors' scales say
+    OpKind("MAXIMUM", (2, 2), (), False, "broadcasting maximum of two tensors"),
+    OpKind("MINIMUM", (2, 2), (), False, "broadcasting minimum of two tensors"),
+    # axes, keep_dims: as MEAN
+    OpKind("REDUCE_MAX", (1, 1), ("axes", "keep_dims"), False, "maximum over axes"),
+    OpKind("REDUCE_MIN", (1, 1), ("axes", "keep_dims"), False, "minimum over axes"),
     OpKind("RESHAPE", (1, 1), (), False, "to the output tensor's shape"),
     OpKind("SQUEEZE", (1, 1), (), False, "to the output tensor's shape: axes of extent 1 left out"),
     OpKind("EXPAND_DIMS", (1, 1), (), False, "to the output tensor's shape: an axis of extent 1 put in"),

@@ -110,7 +110,7 @@ def _pool(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) 
     return (x[0], *extents, x[3])
 
 
-def _mean(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+def _reduce(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     x, axes = shapes[0], attributes["axes"]
     if axes[-1] >= len(x):
         raise ValueError(f"axes {axes} of an input of shape {x}")
@@ -207,9 +207,13 @@ _RULES: dict[str, Rule] = {
     "FULLY_CONNECTED": _fully_connected,
     "ADD": _broadcast,
     "SUB": _broadcast,
+    "MAXIMUM": _broadcast,
+    "MINIMUM": _broadcast,
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
-    "MEAN": _mean,
+    "MEAN": _reduce,
+    "REDUCE_MAX": _reduce,
+    "REDUCE_MIN": _reduce,
     "RESHAPE": _reshape,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,

@@ -9,7 +9,7 @@ import numpy as np
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
 from mpc_bridge.circuit.reference.operands import zero_point
-from mpc_bridge.lowering import linear, moves
+from mpc_bridge.lowering import extremes, linear, moves
 from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
 from mpc_bridge.lowering.constants import search
@@ -192,6 +192,10 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "FULLY_CONNECTED": lower_linear,
     "ADD": lower_add,
     "SUB": lower_add,
+    "MAXIMUM": extremes.lower_pair,
+    "MINIMUM": extremes.lower_pair,
+    "REDUCE_MAX": extremes.lower_reduce,
+    "REDUCE_MIN": extremes.lower_reduce,
     "AVERAGE_POOL_2D": lower_average_pool,
     "MAX_POOL_2D": lower_max_pool,
     "MEAN": lower_mean,

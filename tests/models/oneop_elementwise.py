@@ -14,6 +14,7 @@ def cases() -> Iterator[Case]:
     """Every elementwise case."""
     for kind in ("ADD", "SUB"):
         yield from _add(kind)
+    yield from _maximum()
     yield from _concatenation()
     yield from _quantize()
 
@@ -52,6 +53,19 @@ def _add(kind: str) -> Iterator[Case]:
         for activation in ("RELU", "RELU6", "RELU_N1_TO_1"):
             yield _sum(kind, f"{dtype}-{activation}", dtype, image, image, (0.0431, 0.0275, 0.0612),
                        activation=activation)
+
+
+def _maximum() -> Iterator[Case]:
+    for kind in ("MAXIMUM", "MINIMUM"):
+        for dtype in ("int8", "uint8"):
+            for label, first, second in (
+                ("every-pair", (1, 256, 1), (1, 1, 256)), ("same-shape", (2, 3, 4, 5), (2, 3, 4, 5)),
+                ("channels", (1, 4, 4, 8), (8,)), ("scalar", (3, 5), ()), ("first-broadcasts", (1, 1, 6), (4, 5, 6)),
+            ):
+                x, y = tensor(first, dtype), tensor(second, dtype)
+                out = tensor(np.broadcast_shapes(first, second), dtype)
+                version = 2 if dtype == "int8" else 1
+                yield f"{kind}-{dtype}-{label}", write(kind, version, [x, y], out, "MaximumMinimumOptions")
 
 
 def _concatenated(

@@ -14,6 +14,7 @@ def cases() -> Iterator[Case]:
     """Every pooling case."""
     yield from _pools()
     yield from _mean()
+    yield from _reduce()
 
 
 def _pool(
@@ -72,3 +73,17 @@ def _mean() -> Iterator[Case]:
         yield _mean_of(f"{dtype}-large", dtype, (1, 64, 63, 2), (2, 1), True, (0.0235, 0.0008))
         yield _mean_of(f"{dtype}-zero-points", dtype, (1, 7, 7, 16), (1, 2), True, (0.02, 0.03), (low, high))
         yield _mean_of(f"{dtype}-zero-points-crossed", dtype, (1, 7, 7, 16), (1, 2), True, (0.03, 0.004), (high, low))
+
+
+def _reduce() -> Iterator[Case]:
+    for kind in ("REDUCE_MAX", "REDUCE_MIN"):
+        for dtype in ("int8", "uint8"):
+            for label, shape, axes, keep, out in (
+                ("image", (1, 5, 6, 7), (1, 2), True, (1, 1, 1, 7)), ("dropped", (2, 3, 4, 5), (2, 1), False, (2, 5)),
+                ("last", (3, 256), (-1,), False, (3,)), ("first", (9, 4), (0,), False, (4,)),
+                ("one", (3, 1, 4), (1,), False, (3, 4)), ("apart", (3, 4, 5), (0, 2), False, (4,)),
+            ):
+                axis = TensorSpec((len(axes),), "int32", data=np.array(axes, np.int32))
+                yield f"{kind}-{dtype}-{label}", write(
+                    kind, 2 if dtype == "int8" else 1, [tensor(shape, dtype), axis], tensor(out, dtype),
+                    "ReducerOptions", {"KeepDims": keep})

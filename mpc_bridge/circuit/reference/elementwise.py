@@ -1,7 +1,7 @@
 """Ops that treat elements one by one, and the concatenation, which may rescale them.
 
-Source: ``tensorflow/lite/kernels/internal/reference/{add,sub,concatenation,requantize,quantize,dequantize}.h`` and
-``reference_ops.h`` (QuantizedReluX).
+Source: ``tensorflow/lite/kernels/internal/reference/{add,sub,concatenation,requantize,quantize,dequantize,
+maximum_minimum,reduce}.h`` and ``reference_ops.h`` (QuantizedReluX).
 """
 
 from __future__ import annotations
@@ -27,6 +27,19 @@ def add(operands: Operands) -> Array:
         for position, multiplier in enumerate(multipliers)
     )
     return operands.requantized(first - second if operands.op.kind == "SUB" else first + second)
+
+
+def maximum(operands: Operands) -> Array:
+    """MAXIMUM, MINIMUM: of raw integers; broadcasts."""
+    function = np.maximum if operands.op.kind == "MAXIMUM" else np.minimum
+    return np.asarray(function(operands.array(0), operands.array(1)))
+
+
+def reduce_max(operands: Operands) -> Array:
+    """REDUCE_MAX, REDUCE_MIN: of raw integers, over ``axes``."""
+    axes = cast("tuple[int, ...]", operands.op.attributes["axes"])
+    function = np.max if operands.op.kind == "REDUCE_MAX" else np.min
+    return np.asarray(function(operands.array(0), axis=axes, keepdims=bool(operands.op.attributes["keep_dims"])))
 
 
 def relu(operands: Operands) -> Array:
