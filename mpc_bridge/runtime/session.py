@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from mpc_bridge.errors import PeerError, PeerLost, ProtocolAbort
+from mpc_bridge.errors import PeerError, PeerLost, PeerTimeout, ProtocolAbort
 from mpc_bridge.runtime.meter import CostMeter
 from mpc_bridge.runtime.transport import (
     Channel,
@@ -105,8 +105,8 @@ class Session:
             raise cause from (None if cause is error else error)
 
     def _cause(self, error: PeerError | ProtocolAbort) -> PeerError | ProtocolAbort:
-        """Why a peer that is lost has left, if it or another one said so."""
-        if isinstance(error, PeerLost):
+        """Why a peer is lost or silent, if it or another one said so."""
+        if isinstance(error, (PeerLost, PeerTimeout)):
             for channel in self._channels.values():
                 if channel.told_to_stop():
                     return stopped(channel.label)
