@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 PATIENCE = 0.25
 #: Seconds without any progress after which a corrupted party that has done its worst leaves.
 STAY = 0.5
+#: Seconds for which a corrupted party that cannot go on leaves its connections open, so that the others speak first.
+LINGER = 0.3
 #: Nothing takes this long; a run that does hangs.
 HANG_SECONDS = 60.0
 
@@ -107,6 +109,8 @@ class CorruptSession(Session):
         self._interference = interference
         self._occurrences: Counter[tuple[str, str, str, int]] = Counter()
         self._impatient = Waiter(PATIENCE)
+        #: set when both honest parties have ended
+        self.settled = threading.Event()
         #: label, peer, payload → the payload it gets: for a cheat that says different things to the others
         self.rewrite: Callable[[str, int, bytes], bytes] = lambda label, peer, payload: payload
 
@@ -149,6 +153,12 @@ class CorruptSession(Session):
 
     def abort(self) -> None:
         """A cheater keeps to itself what it finds."""
+
+    def close(self) -> None:
+        """The others may be on their way out."""
+        if not self._interference.struck:
+            self.settled.wait(LINGER)
+        super().close()
 
     def _type(self, peer: int, label: str) -> MessageType:
         meter: CostMeter = self.meter
@@ -260,8 +270,9 @@ class Outcome:
 
     @property
     def detected(self) -> bool:
-        """Whether the cheating was seen for what it is: no honest party came to the end, and some check says why."""
-        return bool(self.found) and (self.refusal is not None or all(end.error is not None for end in self.honest))
+        """Whether the cheating was seen for what it is: a check says why, and honest parties or receiver stop."""
+        stopped = all(isinstance(end.error, ProtocolAbort) for end in self.honest)
+        return bool(self.found) and (stopped or isinstance(self.refusal, ProtocolAbort))
 
     def violation(self, expected: Sequence[IntArray]) -> str | None:
         """What must never happen and did: None if nothing did.
@@ -324,12 +335,16 @@ def launch(corruption: Corruption, main: Callable[[Session], None], timeout: flo
                                            timeout=timeout + 2 * PATIENCE, identity=identity))
         else:
             sessions.append(Session(party, PARTIES, cpu_device(), channels, timeout=timeout, identity=identity))
+    cheater = sessions[corruption.party]
+    assert isinstance(cheater, CorruptSession)
     threads = [threading.Thread(target=main, args=(session,), daemon=True) for session in sessions]
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + HANG_SECONDS
-    for thread in threads:
+    for thread in [thread for thread in threads if thread is not threads[corruption.party]]:
         thread.join(max(0.0, deadline - time.monotonic()))
+    cheater.settled.set()
+    threads[corruption.party].join(max(0.0, deadline - time.monotonic()))
     hung = tuple(party for party, thread in enumerate(threads) if thread.is_alive())
     for session in sessions:
         session.close()

@@ -96,9 +96,9 @@ class ForgedOpening(BooleanVerifier):
     """Opens an o to the next party that makes up for a gate's error: ``rho v`` is zero again.
 
     For party 2, a program that only shows its input, and an error in all lanes of the first gate of the refresh
-    circuit. That circuit's right factors are public: their components 1 and 2 are zero, so nobody but party 0 computes with the
-    wrong o. The error's weight in the claim is public once the coins are; ``o -> o + d`` moves v by ``d B_0``, and
-    component 0 of B is known to party 2.
+    circuit. That circuit's right factors are public: their components 1 and 2 are zero, so nobody but party 0
+    computes with the wrong o. The error's weight in the claim is public once the coins are; ``o -> o + d`` moves v by
+    ``d B_0``, and component 0 of B is known to party 2.
     """
 
     def _complete(self, crossed: Any, claim: Any, weights: DeviceBuffer) -> None:
