@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from mpc_bridge.errors import MalformedFrame, PeerLost, PeerTimeout
 from mpc_bridge.runtime.transport import (
     HEADER_BYTES,
+    MINIMUM_RATE,
     PROTOCOL_VERSION,
+    AnyIncoming,
     Channel,
     Incoming,
     Kind,
@@ -173,17 +176,119 @@ def test_a_peer_that_does_not_read_is_a_timeout(ends: Ends) -> None:
 
 def test_a_slow_peer_is_not_a_timeout(ends: Ends) -> None:
     channel, peer = ends
-    frame = encode_header(Kind.ROUND, 7, 6) + b"abcdef"
+    data = bytes(MINIMUM_RATE)
+    frame = encode_header(Kind.ROUND, 7, len(data)) + data
 
     def trickle() -> None:
-        for start in range(0, len(frame), 5):
-            time.sleep(0.1)
-            peer.sendall(frame[start:start + 5])
+        step = len(frame) // 5 + 1
+        for start in range(0, len(frame), step):
+            time.sleep(0.12)
+            peer.sendall(frame[start:start + step])
 
     thread = threading.Thread(target=trickle)
     thread.start()
-    assert expect(channel, 6, timeout=0.4) == b"abcdef"  # 0.6 s in all
+    assert expect(channel, len(data), timeout=0.4) == data  # 0.6 s in all; 1.4 s are allowed
     thread.join()
+
+
+@contextmanager
+def dripping(peer: socket.socket, data: bytes, seconds: float = 0.05) -> Iterator[None]:
+    """The peer sends one byte at a time, for ever."""
+    stop = threading.Event()
+
+    def drip() -> None:
+        for byte in data:
+            if stop.wait(seconds):
+                return
+            peer.send(bytes([byte]))
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("sent_at_once", [0, 24], ids=["header", "payload"])
+def test_a_peer_that_drips_bytes_is_a_timeout(ends: Ends, sent_at_once: int) -> None:
+    channel, peer = ends
+    frame = encode_header(Kind.ROUND, 7, 200) + bytes(200)
+    peer.sendall(frame[:sent_at_once])
+    started = time.monotonic()
+    with dripping(peer, frame[sent_at_once:]), pytest.raises(PeerTimeout, match="party 1"):
+        expect(channel, 200, timeout=0.3)
+    assert 0.25 < time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("sent_at_once", [0, 24], ids=["header", "payload"])
+def test_dripping_a_frame_of_any_kind_is_a_timeout(ends: Ends, sent_at_once: int) -> None:
+    channel, peer = ends
+    frame = encode_header(Kind.ROUND, 7, 200) + bytes(200)
+    peer.sendall(frame[:sent_at_once])
+    started = time.monotonic()
+    with dripping(peer, frame[sent_at_once:]), pytest.raises(PeerTimeout, match="party 1"):
+        receive_frame(channel, 200, Waiter(0.3))
+    assert 0.25 < time.monotonic() - started < 2
+
+
+def test_a_peer_that_reads_in_drips_is_a_timeout() -> None:
+    near, far = socket.socketpair()
+    channel = Channel(near, "party 1")
+    stop = threading.Event()
+
+    def sip() -> None:
+        while not stop.wait(0.005):
+            far.recv(1 << 17)
+
+    thread = threading.Thread(target=sip)
+    thread.start()
+    sending = Outgoing(channel, Kind.ROUND, 0, flatten([bytes(64 << 20)]))
+    sending.allow(1 << 14)  # as for a small frame, so that the test is short
+    started = time.monotonic()
+    with pytest.raises(PeerTimeout, match="party 1 takes less than 64 KiB/s"):
+        Waiter(0.5).run([sending])
+    assert 0.6 < time.monotonic() - started < 5
+    stop.set()
+    thread.join()
+    near.close()
+    far.close()
+
+
+def test_a_drip_is_found_behind_a_flood(ends: Ends) -> None:
+    """Deadlines are looked at also while there is always something to read."""
+    dripper, peer = ends
+    one, other = socket.socketpair()
+    stop = threading.Event()
+
+    def flood() -> None:
+        other.sendall(encode_header(Kind.ROUND, 0, 1 << 40))
+        chunk = bytes(1 << 12)
+        try:
+            while not stop.is_set():
+                other.sendall(chunk)
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    flooded = AnyIncoming(Channel(one, "party 2"), 1 << 40)
+    # a payload of a tebibyte that needs no memory: the same megabyte, over and over
+    flooded.payload = bytearray(1 << 20)
+    flooded.views = [memoryview(bytearray(HEADER_BYTES)), *[memoryview(flooded.payload)] * 100_000]
+    started = time.monotonic()
+    try:
+        with dripping(peer, encode_header(Kind.ROUND, 0, 40) + bytes(40), 0.03), \
+                pytest.raises(PeerTimeout, match="party 1"):
+            flooded.allow(1 << 40)
+            Waiter(0.4).run([flooded, Incoming(dripper, Kind.ROUND, 0, flatten([bytearray(40)]))])
+        assert 0.3 < time.monotonic() - started < 3
+    finally:
+        stop.set()
+        one.close()
+        thread.join()
+        other.close()
 
 
 def test_one_silent_peer_is_found_behind_a_talkative_one(ends: Ends) -> None:

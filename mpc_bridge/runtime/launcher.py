@@ -103,7 +103,8 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         try:
             if on_start is not None:
                 on_start(processes.pids())
-            links = PartyLinks(processes.connect(), run.frame_limit(), timeout, run.on_progress, processes.obituary)
+            links = PartyLinks(processes.connect(), run.frame_limit(), timeout, run.samples * len(program.steps),
+                               run.on_progress, processes.obituary)
             links.send(Kind.CIRCUIT, 0, [job.encode()] * parties)
             run.share_weights(links)
             outputs = [run.sample(links, sample, [array[sample] for array in inputs])

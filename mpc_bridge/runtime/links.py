@@ -26,15 +26,18 @@ class PartyLinks:
         channels: by party.
         limit: greatest payload that any party has reason to send.
         timeout: of the parties; the launcher waits a little longer.
+        progress_limit: how many progress frames a party has reason to send. Each buys its sender, and nobody else,
+            another ``timeout``, so this bounds how long a party can keep the launcher waiting.
         on_progress: called for every progress frame.
         obituary: one line on why a party's process ended, for a party that ended without a word.
     """
 
-    def __init__(self, channels: Sequence[Channel], limit: int, timeout: float, on_progress: OnProgress,
-                 obituary: Callable[[int], str]) -> None:
+    def __init__(self, channels: Sequence[Channel], limit: int, timeout: float, progress_limit: int,
+                 on_progress: OnProgress, obituary: Callable[[int], str]) -> None:
         self._channels = tuple(channels)
         self._limit = max(limit, ERROR_LIMIT)
         self._waiter = Waiter(timeout + _MARGIN_SECONDS)
+        self._progress_left = [progress_limit] * len(self._channels)
         self._on_progress = on_progress
         self._obituary = obituary
         self._readers = [AnyIncoming(channel, self._limit) for channel in self._channels]
@@ -84,13 +87,8 @@ class PartyLinks:
             raise
         except PeerError as error:
             raise self._root_cause(error) from None
-        complete = [party for party, reader in reading.items() if reader.frame is not None]
-        for party in complete:
+        for party in [party for party, reader in reading.items() if reader.frame is not None]:
             self._take(party)
-        if complete:
-            # The parties notice one another's silence; one that works speaks for all.
-            for reader in self._readers:
-                reader.deadline = 0.0
         return [transfer for transfer in left if isinstance(transfer, Outgoing)]
 
     def _take(self, party: int) -> None:
@@ -99,6 +97,10 @@ class PartyLinks:
         assert frame is not None
         self._readers[party] = AnyIncoming(self._channels[party], self._limit)
         if frame.kind == Kind.PROGRESS:
+            self._progress_left[party] -= 1
+            if self._progress_left[party] < 0:
+                raise MalformedFrame(f"party {party} reports more progress than there is to make",
+                                     where=f"party {party}")
             self._on_progress(party, frame.tag, decode_progress(frame.payload))
         elif frame.kind == Kind.ERROR:
             raise self._root_cause(decode_error(frame.payload, party), party)

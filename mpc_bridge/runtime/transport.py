@@ -8,12 +8,14 @@ small message costs one system call at each end. Python releases the GIL in each
 
 from __future__ import annotations
 
+import math
 import select
 import socket
 import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 from mpc_bridge.errors import MalformedFrame, PeerLost, PeerTimeout, ProtocolAbort
@@ -33,6 +35,8 @@ HEADER_BYTES = HEADER.size
 MAX_PAYLOAD = 1 << 40
 #: How much the kernel may hold per direction: a round of a mid-size layer without waiting for the reader.
 SOCKET_BUFFER = 4 << 20
+#: Bytes per second below which a transfer fails however regularly its bytes come.
+MINIMUM_RATE = 64 << 10
 #: Buffers per gathering write or scattering read (IOV_MAX is 1024 on Linux and macOS).
 _MAX_VECTORS = 512
 _LOST_EVENTS = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
@@ -171,41 +175,83 @@ def _drop(views: list[memoryview], count: int) -> list[memoryview]:
     return []
 
 
-class Outgoing:
-    """A frame on its way out. ``advance`` until it returns True."""
+class _Pending:
+    """A transfer's time. Between two bytes there may be the waiter's timeout; and in all, from when the transfer is
+    first waited for, the timeout and what its bytes take at :data:`MINIMUM_RATE` (of a frame whose header is
+    incomplete, nothing). So neither silence nor a drip holds anybody up.
 
-    __slots__ = ("channel", "deadline", "fd", "size", "views")
-    events = select.POLLOUT
+    Attributes:
+        deadline: when it has failed; 0.0: not waited for yet (again), infinity: it may take for ever.
+    """
 
-    def __init__(self, channel: Channel, kind: int, tag: int, views: Sequence[memoryview]) -> None:
+    __slots__ = ("_allowance", "_due", "_moved", "channel", "deadline", "fd")
+
+    def __init__(self, channel: Channel) -> None:
         self.channel = channel
         self.fd = channel.fileno()
         self.deadline = 0.0
+        self._due = 0.0
+        self._allowance = 0.0
+        #: whether bytes moved since the deadline was set
+        self._moved = False
+
+    def allow(self, size: int) -> None:
+        """Grant the time that ``size`` bytes take at least."""
+        self._allowance = size / MINIMUM_RATE
+
+    def keep_time(self, now: float, timeout: float) -> None:
+        """Bring :attr:`deadline` up to date before a wait."""
+        if not self.deadline:
+            self._due = now
+            self.deadline = now + timeout
+        elif self._moved and self.deadline != math.inf:
+            self.deadline = min(now, self._due + self._allowance) + timeout
+        self._moved = False
+
+    def late(self, timeout: float) -> PeerTimeout:
+        """The error of a missed deadline."""
+        sending = isinstance(self, Outgoing)
+        slow = self._due + self._allowance + timeout <= self.deadline and self._allowance > 0
+        return PeerTimeout(
+            f"{self.channel.label} {'takes' if sending else 'sends'} less than {MINIMUM_RATE >> 10} KiB/s"
+            if slow else f"no word from {self.channel.label} for {timeout:g} s",
+            where="sending a frame" if sending else "waiting for a frame",
+            hint="see whether it still runs; raise --timeout for a slow network or machine")
+
+
+class Outgoing(_Pending):
+    """A frame on its way out. ``advance`` until it returns True."""
+
+    __slots__ = ("size", "views")
+    events = select.POLLOUT
+
+    def __init__(self, channel: Channel, kind: int, tag: int, views: Sequence[memoryview]) -> None:
+        super().__init__(channel)
         length = sum([view.nbytes for view in views])
         self.size = HEADER_BYTES + length
+        self.allow(self.size)
         self.views = [memoryview(encode_header(kind, tag, length)), *views]
 
     def advance(self) -> bool:
         """Send what the socket takes; True when all of it is gone."""
         count = self.channel.write_some(self.views)
-        self.deadline = 0.0 if count else self.deadline
-        self.views = _drop(self.views, count)
+        if count:
+            self._moved = True
+            self.views = _drop(self.views, count)
         return not self.views
 
 
-class Incoming:
+class Incoming(_Pending):
     """A frame of known kind, tag and length on its way into ``views``. ``advance`` until it returns True.
 
     The buffers hold unchecked bytes until then. Raises MalformedFrame as soon as the header is not the expected one.
     """
 
-    __slots__ = ("channel", "checked", "count", "deadline", "expected", "fd", "header", "views")
+    __slots__ = ("checked", "count", "expected", "header", "views")
     events = select.POLLIN
 
     def __init__(self, channel: Channel, kind: int, tag: int, views: Sequence[memoryview]) -> None:
-        self.channel = channel
-        self.fd = channel.fileno()
-        self.deadline = 0.0
+        super().__init__(channel)
         self.expected = encode_header(kind, tag, sum([view.nbytes for view in views]))
         self.header = bytearray(HEADER_BYTES)
         self.views = [memoryview(self.header), *views]
@@ -217,26 +263,26 @@ class Incoming:
         count = self.channel.read_some(self.views)
         if not count:
             return False
-        self.deadline = 0.0
+        self._moved = True
         self.count += count
         self.views = _drop(self.views, count)
         if not self.checked and self.count >= HEADER_BYTES:
             if self.header != self.expected:
                 raise _mismatch(self.channel, self.header, self.expected)
             self.checked = True
+            if self.views:
+                self.allow(self.count + sum([view.nbytes for view in self.views]))
         return not self.views
 
 
-class AnyIncoming:
+class AnyIncoming(_Pending):
     """A frame whose kind and length only its header tells, up to ``limit`` payload bytes."""
 
-    __slots__ = ("channel", "deadline", "fd", "frame", "header", "limit", "payload", "views")
+    __slots__ = ("frame", "header", "limit", "payload", "views")
     events = select.POLLIN
 
     def __init__(self, channel: Channel, limit: int) -> None:
-        self.channel = channel
-        self.fd = channel.fileno()
-        self.deadline = 0.0
+        super().__init__(channel)
         self.limit = limit
         self.header = bytearray(HEADER_BYTES)
         self.payload: bytearray | None = None
@@ -250,10 +296,11 @@ class AnyIncoming:
                 count = self.channel.read_some(self.views)
                 if not count:
                     return False
-                self.deadline = 0.0
+                self._moved = True
                 self.views = _drop(self.views, count)
             elif self.payload is None:
                 self.payload = bytearray(self._length())
+                self.allow(HEADER_BYTES + len(self.payload))
                 self.views = flatten([self.payload])
             else:
                 _, _, kind, tag, _ = HEADER.unpack(self.header)
@@ -275,6 +322,7 @@ class AnyIncoming:
 
 
 Transfer = Outgoing | Incoming | AnyIncoming
+_deadline = attrgetter("deadline")
 
 
 def _mismatch(channel: Channel, header: bytearray, expected: bytes) -> MalformedFrame | ProtocolAbort:
@@ -295,7 +343,8 @@ class Waiter:
     """Drives transfers on the channels they use, and notices the death of ``watched`` ones meanwhile.
 
     Args:
-        timeout: seconds without a byte on a pending transfer after which it fails with PeerTimeout.
+        timeout: seconds without a byte on a pending transfer after which it fails with PeerTimeout; also what a whole
+            frame may take beyond its bytes at :data:`MINIMUM_RATE`.
         watched: descriptor → label: on these, outside a transfer, only an end matters (the launcher's connection).
     """
 
@@ -326,18 +375,14 @@ class Waiter:
             wanted.setdefault(fd, _LOST_EVENTS)
         if wanted != self._interest:
             self._register(wanted)
-        ready = self._poll.poll(0)
-        if not ready:
-            now = time.monotonic()
-            for transfer in waiting:
-                transfer.deadline = transfer.deadline or now + self.timeout
-            first = min(waiting, key=lambda transfer: transfer.deadline)
-            ready = self._poll.poll(max(0.0, first.deadline - now) * 1000)
-            if not ready and time.monotonic() >= first.deadline:
-                raise PeerTimeout(f"no word from {first.channel.label} for {self.timeout:g} s",
-                                  where="waiting for a frame" if first.events == select.POLLIN else "sending a frame",
-                                  hint="see whether it still runs; raise --timeout for a slow network or machine")
-        fds = {fd for fd, _ in ready}
+        now = time.monotonic()
+        for transfer in waiting:
+            transfer.keep_time(now, self.timeout)
+        first = min(waiting, key=_deadline) if len(waiting) > 1 else waiting[0]
+        # Every time round, also while other transfers move all the time.
+        if now >= first.deadline:
+            raise first.late(self.timeout)
+        fds = {fd for fd, _ in self._poll.poll((first.deadline - now) * 1000)}
         for fd in fds & self._watched.keys():
             if wanted[fd] == _LOST_EVENTS:
                 raise lost(self._watched[fd], "while waiting for another party")
