@@ -26,6 +26,7 @@ from mpc_bridge.lowering.program import Input, Output, Program
 from mpc_bridge.runtime import handshake
 from mpc_bridge.runtime.config import PartyConfig, label_of, load_backend
 from mpc_bridge.runtime.executor import Prepared, run_online, run_setup
+from mpc_bridge.runtime.limits import check_shares
 from mpc_bridge.runtime.messages import (
     CIRCUIT_LIMIT,
     Job,
@@ -83,6 +84,7 @@ class Party:
         with self._meter.phase("setup"):
             job = Job.decode(self._receive({Kind.CIRCUIT}, CIRCUIT_LIMIT).payload)
             program = lower(from_json(job.circuit), reveal=job.reveal)
+            check_shares(program, self._owner, self._session.party)
             self._agree(program, job)
             engine = self._backend.engine(self._session, program)
             prepared = run_setup(engine, program, self._read(program, Kind.WEIGHT, 0), self._meter)
