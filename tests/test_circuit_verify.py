@@ -284,6 +284,7 @@ SHAPES: dict[str, tuple[Circuit, str]] = {
     "maximum": (one("MAXIMUM", [(1, 4), (3, 1)], (3, 4), {}), ""),
     "minimum mismatch": (one("MINIMUM", [(2, 4), (3, 1)], (3, 4), {}), "broadcast"),
     "reduce axis": (one("REDUCE_MAX", [(2, 3)], (2,), {"axes": (2,), "keep_dims": False}), "axes (2,)"),
+    "arg max": (one("ARG_MAX", [(2, 3)], (2,), {"axis": 1}), "its output is int8"),
     "logistic scale": (one("LOGISTIC", [(3,)], (3,), {}), "scale 1/256"),
     "quantize float rule": (
         one("QUANTIZE", [(3,)], (3,), {"requantization": ("float32_divide", (0.5,), 0, 1)}),

@@ -473,6 +473,14 @@ CORRUPT: dict[str, tuple[bytes, str]] = {
         ),
         "beta is -1.0",
     ),
+    "arg max output": (
+        write("ARG_MAX", 2, [activation(2, 3), public([1])], activation(2), "ArgMaxOptions", {}),
+        "its output has the type int8",
+    ),
+    "arg max axes": (
+        write("ARG_MAX", 2, [activation(2, 3), public([0, 1])], TensorSpec((2,), "int32"), "ArgMaxOptions", {}),
+        "it has 2 axes",
+    ),
     "logistic output": (write("LOGISTIC", 1, [activation(4)], activation(4)), "1/256"),
     "permutation": (write("TRANSPOSE", 1, [activation(2, 3), public([0, 0])], activation(2, 2)), "the permutation"),
     "permuted axes": (write("TRANSPOSE", 1, [activation(2, 3), public([0])], activation(2)), "1 entries for 2 axes"),

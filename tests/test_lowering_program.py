@@ -13,8 +13,10 @@ import pytest
 from mpc_bridge.backends.plaintext import execute
 from mpc_bridge.circuit import Circuit, reference
 from mpc_bridge.errors import CircuitError, InputError, UnsupportedModelError
+from mpc_bridge.importers.tflite import load
 from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_inputs
 from mpc_bridge.lowering.program import Input, Linear, Lookup, Maximum, Move, Output, Program, Requantize
+from tests.models import oneop_pools
 from tests.nets import Net
 
 
@@ -84,6 +86,13 @@ def test_padding_below_the_lower_bound() -> None:
     program = check(net, net.circuit(net.conv(net.pad(conv, ((0, 0), (1, 1), (1, 1), (0, 0))), 3)))
     pad = next(step for step in program.steps if isinstance(step, Move))
     assert pad.fill == 0 and program.values[pad.output].offset == -20
+
+
+def test_an_index_has_no_class_to_reveal() -> None:
+    circuit = load(dict(oneop_pools.cases())["ARG_MAX-int8-pixels"])
+    assert [step.primitive for step in lower(circuit).steps] == ["input", "maximum", "output"]
+    with pytest.raises(UnsupportedModelError, match="no class to reveal"):
+        lower(circuit, reveal="argmax")
 
 
 def test_max_pool_bounds() -> None:

@@ -25,7 +25,8 @@ CASES = dict(oneop.cases())
     [
         "SUB-int8", "SUB-uint8-near-ties", "MAXIMUM-uint8-channels", "MINIMUM-int8-first-broadcasts",
         "REDUCE_MAX-int8-apart", "REDUCE_MIN-uint8-image", "HARD_SWISH-int8", "LEAKY_RELU-uint8", "LOGISTIC-int8",
-        "PACK-int8-middle", "SPLIT_V-uint8-channels", "RESIZE_NEAREST_NEIGHBOR-int8-tenths-corners",
+        "ARG_MAX-int8-rows", "ARG_MAX-uint8-wide", "PACK-int8-middle", "SPLIT_V-uint8-channels",
+        "RESIZE_NEAREST_NEIGHBOR-int8-tenths-corners",
     ],
 )
 def test_on_shares(backend: Backend, name: str) -> None:

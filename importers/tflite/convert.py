@@ -57,9 +57,11 @@ def _nodes(model: FileModel, profile: str) -> list[tuple[FileOperator, Node]]:
 
     for oddity in model.oddities:
         refuse("the file", oddity, "")
-    for index in (*model.inputs, *model.outputs):
+    # an output of another integer type is what an ARG_MAX computes, or is refused with its operator
+    for index, dtypes in (*((index, ()) for index in model.inputs),
+                          *((index, ("int32", "int64")) for index in model.outputs)):
         tensor = model.tensors[index]
-        if tensor.dtype not in (*ACTIVATION_DTYPES, "float32"):
+        if tensor.dtype not in (*ACTIVATION_DTYPES, "float32", *dtypes):
             refuse("the model's inputs and outputs", f"{tensor.dtype} tensors", f"tensor {index} '{tensor.name}'")
     for operator in model.operators:
         site = Site(model, operator, profile)

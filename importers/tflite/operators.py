@@ -131,6 +131,17 @@ def _maximum(site: Site) -> Node:
     return Node((a.index, b.index), {})
 
 
+def _arg_max(site: Site) -> Node:
+    site.operands(2, 2)
+    x, output = site.activation(0), site.model.tensors[site.operator.outputs[0]]
+    if output.dtype not in ("int32", "int64"):
+        raise site.corrupt(f"its output has the type {output.dtype}")
+    axes = site.public_integers(1).reshape(-1).tolist()
+    if len(axes) != 1:
+        raise site.corrupt(f"it has {len(axes)} axes")
+    return Node((x.index,), {"axis": site.axis(axes[0], len(x.shape))})
+
+
 def _pool(site: Site) -> Node:
     site.operands(1, 1)
     x, output = site.activation(0), site.output()
@@ -232,6 +243,7 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "MAX_POOL_2D": _pool,
     "MAXIMUM": _maximum,
     "MINIMUM": _maximum,
+    "ARG_MAX": _arg_max,
     "MEAN": _mean,
     "REDUCE_MAX": _reduce_max,
     "REDUCE_MIN": _reduce_max,

@@ -93,6 +93,8 @@ OPS: tuple[OpKind, ...] = (
     # axes, keep_dims: as MEAN
     OpKind("REDUCE_MAX", (1, 1), ("axes", "keep_dims"), False, "maximum over axes"),
     OpKind("REDUCE_MIN", (1, 1), ("axes", "keep_dims"), False, "minimum over axes"),
+    # int32 or int64, not quantized, which only the model's outputs may be; ties go to the lowest index
+    OpKind("ARG_MAX", (1, 1), ("axis",), False, "index of the greatest along an axis; a model's last op only"),
     OpKind("RESHAPE", (1, 1), (), False, "to the output tensor's shape"),
     OpKind("SQUEEZE", (1, 1), (), False, "to the output tensor's shape: axes of extent 1 left out"),
     OpKind("EXPAND_DIMS", (1, 1), (), False, "to the output tensor's shape: an axis of extent 1 put in"),

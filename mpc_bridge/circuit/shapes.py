@@ -119,6 +119,13 @@ def _reduce(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape
     return tuple(extent for axis, extent in enumerate(x) if axis not in axes)
 
 
+def _arg_max(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, axis = shapes[0], attributes["axis"]
+    if axis >= len(x):
+        raise ValueError(f"axis {axis} of an input of shape {x}")
+    return (*x[:axis], *x[axis + 1:])
+
+
 def _reshape(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     if math.prod(shapes[0]) != math.prod(declared):
         raise ValueError(f"shape {shapes[0]} cannot become {declared}: the number of elements differs")
@@ -212,6 +219,7 @@ _RULES: dict[str, Rule] = {
     "AVERAGE_POOL_2D": _pool,
     "MAX_POOL_2D": _pool,
     "MEAN": _reduce,
+    "ARG_MAX": _arg_max,
     "REDUCE_MAX": _reduce,
     "REDUCE_MIN": _reduce,
     "RESHAPE": _reshape,

@@ -175,6 +175,10 @@ class _Verifier:
             if output.dtype != "float32":
                 raise ValueError(f"its output is {output.dtype}, not float32")
             return
+        if op.kind == "ARG_MAX":
+            if output.dtype not in ("int32", "int64") or output.quantization is not None:
+                raise ValueError(f"its output is {output.dtype}, not plain int32 or int64")
+            return
         self._need_activation(op.outputs[0])
         if op.kind == "QUANTIZE":
             return

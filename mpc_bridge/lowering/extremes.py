@@ -1,4 +1,4 @@
-"""MAXIMUM, MINIMUM, REDUCE_MAX, REDUCE_MIN: the greatest of a few candidates, as one window of a max pool.
+"""MAXIMUM, MINIMUM, REDUCE_MAX, REDUCE_MIN: the greatest of a few candidates, as one window of a max pool; ARG_MAX.
 
 The candidates are moved into an image ``[1, candidates, 1, elements]`` whose one window covers all rows. A minimum is
 the maximum of the complements ``255 - u``, complemented.
@@ -10,8 +10,9 @@ from typing import cast
 
 import numpy as np
 
+from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering.builder import Builder
-from mpc_bridge.lowering.program import Geometry, Lookup, Maximum, Move
+from mpc_bridge.lowering.program import Geometry, Lookup, Maximum, Move, Value
 
 _COMPLEMENT = tuple(range(255, -1, -1))
 
@@ -55,6 +56,31 @@ def lower_reduce(builder: Builder, index: int) -> None:
     image = builder.activation(index, x.high, shape=(1, count, 1, x.size // count))
     builder.steps.append(Move(index, op.name, (source,), image, "transpose", permutation=order))
     _extreme(builder, index, image)
+
+
+def lower_arg_max(builder: Builder, index: int) -> None:
+    """ARG_MAX: its axis last.
+
+    Raises:
+        UnsupportedModelError: there is nothing to choose from.
+    """
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    x = builder.values[source]
+    axis = cast(int, op.attributes["axis"])
+    count = x.shape[axis]
+    if count < 2:
+        raise UnsupportedModelError("an ARG_MAX of one element", where=f"op {op.name}")
+    if axis != len(x.shape) - 1:
+        order = (*(other for other in range(len(x.shape)) if other != axis), axis)
+        shape = tuple(x.shape[other] for other in order)
+        moved = builder.new(Value(f"{x.name}/moved", shape, "activation", x.offset, x.high))
+        builder.steps.append(Move(index, op.name, (source,), moved, "transpose", permutation=order))
+        source = moved
+    target = circuit.tensors[op.outputs[0]]
+    output = builder.new(Value(target.name, target.shape, "index", 0, count - 1))
+    builder.steps.append(Maximum(index, op.name, (source,), output, argmax=True, high=count - 1))
+    builder.finish(index, output)
 
 
 def _extreme(builder: Builder, index: int, image: int) -> None:

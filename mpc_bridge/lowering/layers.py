@@ -194,6 +194,7 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "SUB": lower_add,
     "MAXIMUM": extremes.lower_pair,
     "MINIMUM": extremes.lower_pair,
+    "ARG_MAX": extremes.lower_arg_max,
     "REDUCE_MAX": extremes.lower_reduce,
     "REDUCE_MIN": extremes.lower_reduce,
     "AVERAGE_POOL_2D": lower_average_pool,

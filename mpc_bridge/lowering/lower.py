@@ -61,7 +61,7 @@ def lower(circuit: Circuit, reveal: Literal["output", "argmax"] = "output") -> P
 def _argmax(builder: Builder, source: int) -> int:
     """Append the arg-max along the last axis, ties to the lowest index: an index per image."""
     x = builder.values[source]
-    if len(x.shape) < 2 or x.shape[-1] < 2 or x.size != x.shape[0] * x.shape[-1]:
+    if x.kind != "activation" or len(x.shape) < 2 or x.shape[-1] < 2 or x.size != x.shape[0] * x.shape[-1]:
         raise UnsupportedModelError(
             f"no class to reveal: the output has shape {x.shape}", where=f"tensor {x.name}",
             hint="an arg-max needs an output of shape [batch, classes]; reveal the output instead",

@@ -14,8 +14,9 @@ from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit
 from mpc_bridge.circuit.reference.operands import zero_point
 from mpc_bridge.lowering.tables import is_copy
 
-#: Functions of one byte that say nothing about their bounds: their output keeps its type's least value.
-_FREE = ("HARD_SWISH", "LOGISTIC", "TANH")
+#: Functions of one byte that say nothing about their bounds, whose output keeps its type's least value; and ARG_MAX,
+#: whose output has no offset.
+_FREE = ("HARD_SWISH", "LOGISTIC", "TANH", "ARG_MAX")
 
 
 def stored_offsets(circuit: Circuit, secure: Iterable[int]) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import tflite
 
 from tests.models.oneop_parts import ACTIVATION, HIGH, LOW, NEARLY_5_PERCENT, PADDING, Case, Pair, out_extent, tensor
 from tests.models.tflite_writer import TensorSpec, write
@@ -15,6 +16,7 @@ def cases() -> Iterator[Case]:
     yield from _pools()
     yield from _mean()
     yield from _reduce()
+    yield from _arg_max()
 
 
 def _pool(
@@ -87,3 +89,16 @@ def _reduce() -> Iterator[Case]:
                 yield f"{kind}-{dtype}-{label}", write(
                     kind, 2 if dtype == "int8" else 1, [tensor(shape, dtype), axis], tensor(out, dtype),
                     "ReducerOptions", {"KeepDims": keep})
+
+
+def _arg_max() -> Iterator[Case]:
+    for dtype in ("int8", "uint8"):
+        for label, shape, axis, out, kind in (
+            ("classes", (4, 10), -1, (4,), "int64"), ("pixels", (2, 3, 4, 5), 3, (2, 3, 4), "int32"),
+            ("rows", (2, 7, 3), 1, (2, 3), "int64"), ("wide", (1, 300), 1, (1,), "int32"),
+            ("first", (6, 2), 0, (2,), "int64"),
+        ):
+            number = tflite.TensorType.INT64 if kind == "int64" else tflite.TensorType.INT32
+            yield f"ARG_MAX-{dtype}-{label}", write(
+                "ARG_MAX", 2 if dtype == "int8" else 1, [tensor(shape, dtype), TensorSpec((), "int32",
+                data=np.array(axis, np.int32))], TensorSpec(out, kind), "ArgMaxOptions", {"OutputType": number})

@@ -1,7 +1,7 @@
 """Ops that treat elements one by one, and the concatenation, which may rescale them.
 
 Source: ``tensorflow/lite/kernels/internal/reference/{add,sub,concatenation,requantize,quantize,dequantize,
-maximum_minimum,reduce}.h`` and ``reference_ops.h`` (QuantizedReluX).
+maximum_minimum,reduce,arg_min_max}.h`` and ``reference_ops.h`` (QuantizedReluX).
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ def reduce_max(operands: Operands) -> Array:
     axes = cast("tuple[int, ...]", operands.op.attributes["axes"])
     function = np.max if operands.op.kind == "REDUCE_MAX" else np.min
     return np.asarray(function(operands.array(0), axis=axes, keepdims=bool(operands.op.attributes["keep_dims"])))
+
+
+def arg_max(operands: Operands) -> Array:
+    """Index of the first greatest along ``axis``."""
+    return np.asarray(np.argmax(operands.array(0), axis=cast(int, operands.op.attributes["axis"])))
 
 
 def relu(operands: Operands) -> Array:

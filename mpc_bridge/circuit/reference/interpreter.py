@@ -21,6 +21,7 @@ KERNELS: Mapping[str, Kernel] = {
     "SUB": elementwise.add,
     "MAXIMUM": elementwise.maximum,
     "MINIMUM": elementwise.maximum,
+    "ARG_MAX": elementwise.arg_max,
     "REDUCE_MAX": elementwise.reduce_max,
     "REDUCE_MIN": elementwise.reduce_max,
     "AVERAGE_POOL_2D": pooling.average_pool_2d,
