@@ -34,10 +34,10 @@ from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import Arena, PlaneLane, PlaneSink, PlaneSource, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
-from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape
+from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.kernels import packed_bytes
-from mpc_bridge.lowering.program import Linear, Program, Requantize, Value
+from mpc_bridge.lowering.program import Input, Linear, Program, Requantize, Value
 from mpc_bridge.runtime.session import Session
 
 #: Statistical bits that products carry on top of their ring.
@@ -82,7 +82,8 @@ class Rep3Mac(Rep3):
         self._linear = LinearVerifier(session, self._trust, ring, sigma)
         self._boolean = BooleanVerifier(session, self._trust)
         self._verified: dict[int, VerifiedProgram] = {}
-        self._loaded = 0
+        self._inputs = [program.values[step.output] for step in program.steps if isinstance(step, Input)]
+        self._turns = {id(value): turn for turn, value in enumerate(program.values)}
         self._arena = Arena(session.device)
         #: lane → planes of its own and next components that are filled so far
         self._filled: dict[PlaneLane, list[int]] = {}
@@ -94,7 +95,12 @@ class Rep3Mac(Rep3):
         self._trust.setup()
 
     def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
-        super().warm(two_sided, [*plain, refresh_circuit(WIDTH)])
+        entering = [
+            TwoSided(to_ring_circuit(value.ring, input_width(value)), value.size, self._turns[id(value)])
+            for value in self._inputs
+            if value.ring
+        ]
+        super().warm([*two_sided, *entering], [*plain, refresh_circuit(WIDTH)])
 
     def _key_pair(self) -> bytes:
         return self._trust.keys()
@@ -128,8 +134,8 @@ class Rep3Mac(Rep3):
         if width != WIDTH:
             packed = [self.device.unpack_bits(component, value.size, width) for component in packed]
         bits = BitShare((packed[0], packed[1]), value.size)
-        self._loaded += 1
-        ring = self._plus(self.to_ring(bits, value.ring, self._loaded, width), value.low) if value.ring else None
+        turn = self._turns[id(value)]
+        ring = self._plus(self.to_ring(bits, value.ring, turn, width), value.low) if value.ring else None
         return ring, bits if value.bits else None
 
     def _agree(self, digests: Sequence[bytes]) -> None:
