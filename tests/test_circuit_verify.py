@@ -224,6 +224,18 @@ def one(kind: str, shapes: list[tuple[int, ...]], output: tuple[int, ...], attri
 
 
 ADD = {"left_shift": 20, "input_multipliers": (0.5, 0.25), "requantization": MBQM}
+
+
+
+def up(weights: tuple[int, ...], origin: tuple[int, int]) -> Circuit:
+    """A TRANSPOSE_CONV whose weights are a secret constant."""
+    attributes = {"stride": (2, 2), "origin": origin, "requantization": MBQM}
+    circuit = one("TRANSPOSE_CONV", [(1, 2, 2, 3), weights], (1, 5, 5, 4), attributes)
+    kernel = replace(circuit.tensors[1], quantization=Quantization((0.5,), (0,)))
+    tensors = (circuit.tensors[0], kernel, circuit.tensors[2])
+    return replace(circuit, tensors=tensors, inputs=(0,), constant_tensors=(1,))
+
+
 BOX = {"begin": (6, 2), "size": (3, 1), "strides": (-2, 1), "dropped": (1,)}
 NEAREST = {"align_corners": False, "half_pixel_centers": True}
 SHAPES: dict[str, tuple[Circuit, str]] = {
@@ -247,6 +259,9 @@ SHAPES: dict[str, tuple[Circuit, str]] = {
     "concatenate axis": (one("CONCATENATION", [(2, 3)], (2, 3), {"axis": 2}), "axis 2"),
     "concatenate shapes": (one("CONCATENATION", [(2, 3), (3, 1)], (2, 4), {"axis": 1}), "along axis 1"),
     "concatenate none": (one("CONCATENATION", [], (2, 4), {"axis": 1}), "without inputs"),
+    "up": (up((4, 3, 3, 3), (0, 2)), ""),
+    "up origin": (up((4, 3, 3, 3), (3, 0)), "origin (3, 0)"),
+    "up channels": (up((4, 3, 3, 2), (0, 0)), "weights for 2 channels"),
     "transpose": (one("TRANSPOSE", [(2, 3, 4)], (4, 2, 3), {"permutation": (2, 0, 1)}), ""),
     "transpose rank": (one("TRANSPOSE", [(2, 3)], (2, 3), {"permutation": (0, 1, 2)}), "permutation of 3 axes"),
     "transpose twice": (one("TRANSPOSE", [(2, 3)], (2, 2), {"permutation": (0, 0)}), "attribute permutation"),

@@ -473,6 +473,16 @@ CORRUPT: dict[str, tuple[bytes, str]] = {
         ),
         "beta is -1.0",
     ),
+    "transposed output": (
+        write("TRANSPOSE_CONV", 3, [public([1, 4, 4, 1]), weights(1, 2, 2, 1), activation(1, 2, 2, 1)],
+              activation(1, 4, 5, 1), "TransposeConvOptions", {"StrideH": 2, "StrideW": 2}),
+        "its output's shape is not (1, 4, 5, 1)",
+    ),
+    "transposed channels": (
+        write("TRANSPOSE_CONV", 3, [public([1, 4, 4, 1]), weights(1, 2, 2, 3), activation(1, 2, 2, 1)],
+              activation(1, 4, 4, 1), "TransposeConvOptions", {"StrideH": 2, "StrideW": 2}),
+        "weights of shape (1, 2, 2, 3)",
+    ),
     "arg max output": (
         write("ARG_MAX", 2, [activation(2, 3), public([1])], activation(2), "ArgMaxOptions", {}),
         "its output has the type int8",

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mpc_bridge.backends.plaintext import execute
-from mpc_bridge.circuit import Circuit, reference
+from mpc_bridge.circuit import Circuit, Op, reference
 from mpc_bridge.errors import CircuitError, InputError, UnsupportedModelError
 from mpc_bridge.importers.tflite import load
 from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_inputs
 from mpc_bridge.lowering.program import Input, Linear, Lookup, Maximum, Move, Output, Program, Requantize
-from tests.models import oneop_pools
+from tests.models import oneop_linear, oneop_pools
+from tests.models.oneop import samples
 from tests.nets import Net
 
 
@@ -93,6 +95,32 @@ def test_an_index_has_no_class_to_reveal() -> None:
     assert [step.primitive for step in lower(circuit).steps] == ["input", "maximum", "output"]
     with pytest.raises(UnsupportedModelError, match="no class to reveal"):
         lower(circuit, reveal="argmax")
+
+
+def test_weights_read_both_ways_round_are_refused() -> None:
+    circuit = load(dict(oneop_linear.cases())["TRANSPOSE_CONV-int8-stride-1"])
+    (turned,) = circuit.ops
+    attributes = {**turned.attributes, "dilation": (1, 1), "padding": ((1, 1), (1, 1))}
+    plain = replace(turned, kind="CONV_2D", outputs=(len(circuit.tensors),), attributes=attributes)
+    tensors = (*circuit.tensors, circuit.tensors[turned.outputs[0]])
+    both = replace(circuit, tensors=tensors, ops=(turned, plain), outputs=(*circuit.outputs, len(circuit.tensors)))
+    with pytest.raises(UnsupportedModelError, match="used in two different ways"):
+        lower(both)
+
+
+def test_zero_points_between_cells_lie_below_what_the_layer_before_can_give() -> None:
+    circuit = load(dict(oneop_linear.cases())["TRANSPOSE_CONV-int8"])
+    (op,) = circuit.ops
+    image, first = circuit.tensors[op.inputs[0]], len(circuit.tensors)
+    assert image.quantization is not None and image.quantization.zero_point == (0,)
+    pool = Op("MAX_POOL_2D", "pool", (first,), (op.inputs[0],), {
+        "window": (1, 1), "stride": (1, 1), "padding": ((0, 0), (0, 0)), "bounds": (20, 60)})
+    chained = replace(circuit, tensors=(*circuit.tensors, image), ops=(pool, op), inputs=(first,))
+    program = lower(chained)
+    for inputs in samples([(image.shape, image.dtype)]):
+        stored = {**canonicalise(chained, program), **stored_inputs(chained, program, inputs)}
+        outputs = model_outputs(chained, program, execute(program, stored))
+        np.testing.assert_array_equal(outputs[0], reference.evaluate(chained, inputs)[0])
 
 
 def test_max_pool_bounds() -> None:

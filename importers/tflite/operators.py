@@ -82,6 +82,29 @@ def _depthwise_conv_2d(site: Site) -> Node:
     return _convolution(site, depthwise=True)
 
 
+def _transpose_conv(site: Site) -> Node:
+    # its first input is the output's shape
+    site.operands(3, 4)
+    x, output = site.activation(2), site.output()
+    site.same_dtype(x, output)
+    weights = site.weights(1, x.dtype, axis=0, rank=4)
+    _image(site, x)
+    if weights.shape[3] != x.shape[3] or 0 in weights.shape:
+        raise site.corrupt(f"weights of shape {weights.shape} on an input of shape {x.shape}")
+    if tuple(site.public_integers(0).reshape(-1).tolist()) != output.shape or len(output.shape) != 4:
+        raise site.corrupt(f"its output's shape is not {output.shape}")
+    options, slots = site.options(schema.Options.TransposeConvOptions), schema.TransposeConvOptions
+    stride, window = site.steps(options, slots.StrideH, slots.StrideW), (weights.shape[1], weights.shape[2])
+    # the padding of the convolution from the output to the input
+    (top, _), (left, _) = site.padding(options, slots.Padding, _image(site, output), window, stride)
+    return Node((x.index, weights.index, site.bias(3, weights.shape[0])), {
+        "stride": stride,
+        "origin": (top, left),
+        "requantization": site.requantization("mbqm", _fixed_point_multipliers(x, weights, output),
+                                              site.fused(options, slots.FusedActivationFunction, output)),
+    })
+
+
 def _fully_connected(site: Site) -> Node:
     site.operands(2, 3)
     x, output = site.activation(0), site.output()
@@ -237,6 +260,7 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
+    "TRANSPOSE_CONV": _transpose_conv,
     "ADD": _add,
     "SUB": _add,
     "AVERAGE_POOL_2D": _pool,

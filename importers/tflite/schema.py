@@ -70,6 +70,7 @@ class Options(IntEnum):
     SqueezeOptions = 30
     StridedSliceOptions = 32
     SplitOptions = 35
+    TransposeConvOptions = 49
     PackOptions = 59
     UnpackOptions = 64
     ResizeNearestNeighborOptions = 74
@@ -170,6 +171,15 @@ class DepthwiseConv2DOptions(IntEnum):
     FusedActivationFunction = 4
     DilationWFactor = 5
     DilationHFactor = 6
+
+
+class TransposeConvOptions(IntEnum):
+    """Slots of TransposeConvOptions."""
+
+    Padding = 0
+    StrideW = 1
+    StrideH = 2
+    FusedActivationFunction = 3
 
 
 class Pool2DOptions(IntEnum):

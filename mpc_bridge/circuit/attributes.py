@@ -117,6 +117,7 @@ def _boolean(value: object) -> bool:
 _CHECKS: dict[str, Callable[[object], bool]] = {
     "stride": _steps,
     "dilation": _steps,
+    "origin": lambda value: _pair(value, 0, MAX_STEP),
     "window": _steps,
     "padding": _padding,
     "paddings": _paddings,
@@ -155,7 +156,7 @@ def _check_requantization(op: Op, value: object, dtype: str, channels: int) -> N
     rule, multipliers, low, high = value
     if op.kind not in RULES.get(rule, ()):
         raise ValueError(f"requantization rule {_short(rule)}")
-    per_channel = op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+    per_channel = op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
     if len(multipliers) != 1 and not (per_channel and len(multipliers) == channels):
         raise ValueError(f"requantization with {len(multipliers)} multipliers for {channels} channels")
     limit = 1.0 if op.kind in ("ADD", "SUB") else MAX_MULTIPLIER

@@ -76,6 +76,9 @@ OPS: tuple[OpKind, ...] = (
     # rule "mbqm" or "float64_half_away". keep_num_dims (a bool): the output is x.shape[:-1] + (O,); otherwise x is read
     # as (elements / K, K) and the output is (elements / K, O), whatever x's own shape is
     OpKind("FULLY_CONNECTED", (2, 3), ("keep_num_dims", *_LINEAR), False, "x [..., K], weights [O, K], bias int32"),
+    # rule "mbqm"; input cell i adds to output cells i * stride - origin + kernel cell; rows and columns as the output's
+    # shape says; origin (rows, columns): not negative, within the kernel
+    OpKind("TRANSPOSE_CONV", (2, 3), ("stride", "origin", *_LINEAR), False, "x NHWC, weights OHWI, bias int32"),
     # left_shift: 20; input_multipliers: (s1 / T, s2 / T) with T = 2 * max(s1, s2), doubles in (0, 1);
     # requantization: rule "mbqm", one multiplier T / (2**20 * s_out) below 1. numpy broadcasting
     OpKind("ADD", (2, 2), ("left_shift", "input_multipliers", *_LINEAR), False, "broadcasting sum of two tensors"),
@@ -141,8 +144,8 @@ BY_NAME: dict[str, OpKind] = {kind.name: kind for kind in OPS}
 
 #: What a ``requantization`` may name, with the kinds that may name it.
 RULES: dict[str, tuple[str, ...]] = {
-    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "SUB", "MEAN", "QUANTIZE", "RELU", "RELU6",
-             "RELU_N1_TO_1", "LEAKY_RELU"),
+    "mbqm": ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "ADD", "SUB", "MEAN", "QUANTIZE",
+             "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU"),
     "float64_half_away": ("FULLY_CONNECTED",),
     "float32_divide": ("QUANTIZE",),
 }

@@ -94,6 +94,18 @@ def _fully_connected(attributes: dict[str, Any], shapes: Sequence[Shape], declar
     return (math.prod(x) // inputs, outputs)
 
 
+def _transpose_conv(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, weights = shapes[0], shapes[1]
+    for shape, what in ((x, "input"), (weights, "weights"), (declared, "output")):
+        _need_rank(shape, 4, what)
+    if weights[3] != x[3]:
+        raise ValueError(f"weights for {weights[3]} channels on an input of {x[3]}")
+    if any(before >= extent for before, extent in zip(attributes["origin"], weights[1:3], strict=True)):
+        raise ValueError(f"origin {attributes['origin']} outside a kernel of shape {weights[1:3]}")
+    _need_bias(shapes, weights[0])
+    return (x[0], *declared[1:3], weights[0])
+
+
 def _broadcast(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     return tuple(int(extent) for extent in np.broadcast_shapes(shapes[0], shapes[1]))
 
@@ -212,6 +224,7 @@ _RULES: dict[str, Rule] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
+    "TRANSPOSE_CONV": _transpose_conv,
     "ADD": _broadcast,
     "SUB": _broadcast,
     "MAXIMUM": _broadcast,

@@ -28,7 +28,7 @@ MAX_NAME = 1024
 
 _ACTIVATIONS = ("int8", "uint8")
 #: Kinds with weights as input 1 and an optional bias as input 2; the weights' axis of output channels.
-_LINEAR_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}
+_LINEAR_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
 #: Kinds of which an input may be a constant.
 _BROADCASTING = ("ADD", "SUB", "MAXIMUM", "MINIMUM")
 

@@ -61,6 +61,8 @@ def _weights(circuit: Circuit, step: Linear) -> Ints:
     """Weights of a layer as its Linear step reads them."""
     op, geometry = circuit.ops[step.op], step.geometry
     centred = circuit.constants[op.inputs[1]].astype(np.int64) - weight_zero(circuit, op)
+    if op.kind == "TRANSPOSE_CONV":
+        return np.asarray(centred[:, ::-1, ::-1], np.int64)
     if step.depthwise:
         return np.asarray(centred[0], np.int64)
     return centred.reshape(geometry.out_channels, *geometry.kernel, geometry.in_channels)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
 from mpc_bridge.circuit.reference.operands import zero_point
+from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering import extremes, linear, moves
 from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
@@ -29,9 +31,11 @@ Requantization = tuple[str, tuple[float, ...], int, int]
 
 
 def lower_linear(builder: Builder, index: int) -> None:
-    """CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: Linear, Requantize."""
+    """CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: Linear, Requantize; TRANSPOSE_CONV: after its cells moved apart."""
     circuit, op = builder.circuit, builder.circuit.ops[index]
     source = builder.stored(op.inputs[0])
+    if op.kind == "TRANSPOSE_CONV":
+        source = _apart(builder, index, source)
     x = builder.values[source]
     base = builder.offsets[op.outputs[0]]
     _, _, low, high = cast(Requantization, op.attributes["requantization"])
@@ -51,6 +55,30 @@ def lower_linear(builder: Builder, index: int) -> None:
     builder.steps.append(Linear(index, op.name, tuple(inputs), acc, geometry, depthwise, zero, found.bits))
     rows = bounded.channel.tolist()
     builder.finish(index, builder.requantize(index, acc, found, rows, (low - base, high - base), tie_zero))
+
+
+def _apart(builder: Builder, index: int, source: int) -> int:
+    """The image of a TRANSPOSE_CONV with ``stride - 1`` zero points after every row and column.
+
+    Raises:
+        UnsupportedModelError: its weights serve another kind of layer too, which reads them another way round.
+    """
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    if any(other.kind != op.kind and op.inputs[1] in other.inputs for other in circuit.ops):
+        raise UnsupportedModelError(
+            "a constant that is used in two different ways",
+            where=f"op {op.name}, tensor {circuit.tensors[op.inputs[1]].name}")
+    x = builder.values[source]
+    batch, height, width, channels = x.shape
+    rows, columns = cast(Pair, op.attributes["stride"])
+    fill = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
+    cells = builder.new(replace(x, name=f"{x.name}/cells", shape=(batch, height, 1, width, 1, channels)))
+    builder.steps.append(Move(index, op.name, (source,), cells, "reshape"))
+    image = builder.new(replace(
+        x, name=f"{x.name}/apart", shape=(batch, height * rows, width * columns, channels), high=max(x.high, fill)))
+    paddings = ((0, 0), (0, 0), (0, rows - 1), (0, 0), (0, columns - 1), (0, 0))
+    builder.steps.append(Move(index, op.name, (cells,), image, "pad", paddings, fill=fill))
+    return image
 
 
 def weight_shape(geometry: Geometry, depthwise: bool) -> tuple[int, ...]:
@@ -190,6 +218,7 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "CONV_2D": lower_linear,
     "DEPTHWISE_CONV_2D": lower_linear,
     "FULLY_CONNECTED": lower_linear,
+    "TRANSPOSE_CONV": lower_linear,
     "ADD": lower_add,
     "SUB": lower_add,
     "MAXIMUM": extremes.lower_pair,

@@ -45,6 +45,14 @@ def geometry(circuit: Circuit, op: Op) -> tuple[Geometry, bool]:
     if op.kind == "FULLY_CONNECTED":
         channels, depth = w
         return Geometry(int(np.prod(x, dtype=np.int64)) // depth, 1, 1, depth, 1, 1, channels), False
+    if op.kind == "TRANSPOSE_CONV":
+        # an ordinary convolution with the kernel turned by 180 degrees, on an image with zeros between its cells
+        rows, columns = cast(Pair, op.attributes["stride"])
+        top, left = cast(Pair, op.attributes["origin"])
+        return Geometry(
+            x[0], x[1] * rows, x[2] * columns, x[3], out[1], out[2], out[3], (w[1], w[2]),
+            pad_top=w[1] - 1 - top, pad_left=w[2] - 1 - left,
+        ), False
     (top, _), (left, _) = cast("tuple[Pair, Pair]", op.attributes["padding"])
     kernel = (w[1], w[2])
     return Geometry(

@@ -33,6 +33,9 @@ def stored_offsets(circuit: Circuit, secure: Iterable[int]) -> dict[int, int]:
     for index in secure:
         op = circuit.ops[index]
         output = op.outputs[0]
+        if op.kind == "TRANSPOSE_CONV":
+            # the cells between its input's are filled with zero points
+            offsets[op.inputs[0]] = min(offsets[op.inputs[0]], zero_point(circuit.tensors[op.inputs[0]]))
         if "requantization" in op.attributes and not (op.kind == "QUANTIZE" and is_copy(circuit, op)):
             offsets[output] = cast("tuple[str, tuple[float, ...], int, int]", op.attributes["requantization"])[2]
         elif op.kind in _FREE:

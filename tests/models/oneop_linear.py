@@ -30,6 +30,7 @@ def cases() -> Iterator[Case]:
     yield from _convolutions()
     yield from _depthwise()
     yield from _fully_connected()
+    yield from _transposed()
 
 
 def _generator(name: str) -> np.random.Generator:
@@ -221,3 +222,43 @@ def _fully_connected() -> Iterator[Case]:
     yield _fc("int8-per-channel-RELU", "int8", per_channel=True, activation="RELU")
     for zero_point in (0, 255):
         yield _fc(f"uint8-weight-zero-point-{zero_point}", "uint8", z_w=zero_point)
+
+
+def _transpose_conv(
+    name: str, dtype: str, *, shape: tuple[int, int, int, int] = (1, 4, 5, 3), channels: int = 4, kernel: Pair = (3, 3),
+    stride: Pair = (2, 2), padding: str = "SAME", out: Pair | None = None, activation: str = "NONE",
+    per_channel: bool = True, z_x: int | None = None, z_w: int | None = None, z_out: int | None = None,
+    bias: str = "random",
+) -> Case:
+    generator = _generator(name)
+    x = tensor(shape, dtype, 0.0235, z_x)
+    weights = _weights(generator, (channels, *kernel, shape[3]), dtype, 0, per_channel and dtype == "int8", None, z_w)
+    grown = (extent * step if padding == "SAME" else (extent - 1) * step + cells
+             for extent, step, cells in zip(shape[1:3], stride, kernel, strict=True))
+    target = (shape[0], *(out or grown), channels)
+    output = tensor(target, dtype, _filling(x, weights, int(np.prod(kernel)) * shape[3]), z_out)
+    stated = TensorSpec((4,), "int32", data=np.array(target, np.int32))
+    inputs: list[TensorSpec | None] = [stated, weights, x]
+    if bias != "absent":
+        inputs.append(_bias(generator, x, weights, channels, bias))
+    fields = {"Padding": PADDING[padding], "StrideH": stride[0], "StrideW": stride[1],
+              "FusedActivationFunction": ACTIVATION[activation]}
+    version = 4 if activation != "NONE" else 1 if bias == "absent" and dtype == "uint8" else 3
+    return f"TRANSPOSE_CONV-{name}", write("TRANSPOSE_CONV", version, inputs, output, "TransposeConvOptions", fields)
+
+
+def _transposed() -> Iterator[Case]:
+    for dtype in ("int8", "uint8"):
+        low, high = LOW[dtype], HIGH[dtype]
+        yield _transpose_conv(f"{dtype}", dtype)
+        yield _transpose_conv(f"{dtype}-valid", dtype, padding="VALID")
+        yield _transpose_conv(f"{dtype}-stride-1", dtype, stride=(1, 1))
+        yield _transpose_conv(f"{dtype}-uneven", dtype, shape=(2, 3, 4, 2), kernel=(2, 4), stride=(1, 3))
+        yield _transpose_conv(f"{dtype}-gaps", dtype, kernel=(1, 2), stride=(3, 4), bias="absent")
+        yield _transpose_conv(f"{dtype}-odd-output", dtype, kernel=(4, 4), out=(7, 9))
+        yield _transpose_conv(f"{dtype}-zero-points", dtype, z_x=low, z_out=high)
+        yield _transpose_conv(f"{dtype}-zero-points-crossed", dtype, z_x=high, z_out=low)
+        yield _transpose_conv(f"{dtype}-dead-channels", dtype, bias="dead", channels=8)
+        yield _transpose_conv(f"{dtype}-RELU6", dtype, activation="RELU6", z_out=low + 40)
+    yield _transpose_conv("int8-per-tensor", "int8", per_channel=False)
+    yield _transpose_conv("uint8-weight-zero-point", "uint8", z_w=3)

@@ -17,6 +17,7 @@ KERNELS: Mapping[str, Kernel] = {
     "CONV_2D": linear.conv_2d,
     "DEPTHWISE_CONV_2D": linear.depthwise_conv_2d,
     "FULLY_CONNECTED": linear.fully_connected,
+    "TRANSPOSE_CONV": linear.transpose_conv,
     "ADD": elementwise.add,
     "SUB": elementwise.add,
     "MAXIMUM": elementwise.maximum,

@@ -1,6 +1,7 @@
-"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: exact accumulators, then the op's requantization.
+"""CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV: exact accumulators, then the op's requantization.
 
-Source: ``tensorflow/lite/kernels/internal/reference/{,integer_ops/}{conv,depthwise_conv,fully_connected}.h``.
+Source: ``tensorflow/lite/kernels/internal/reference/{,integer_ops/}{conv,depthwise_conv,fully_connected,
+transpose_conv}.h``.
 """
 
 from __future__ import annotations
@@ -57,3 +58,21 @@ def fully_connected(operands: Operands) -> Array:
     weights = operands.centred(1)
     acc = _product(operands.centred(0).reshape(-1, weights.shape[1]), weights)
     return operands.requantized(_with_bias(operands, acc)).reshape(operands.output.shape)
+
+
+def transpose_conv(operands: Operands) -> Array:
+    """Every input cell adds its products to a window of the output: cell ``i * stride - origin + kernel cell``."""
+    x, weights = operands.centred(0), operands.centred(1)
+    stride, origin = operands.pair("stride"), operands.pair("origin")
+    acc = np.zeros(operands.output.shape, np.int64)
+    for kernel in np.ndindex(*weights.shape[1:3]):
+        target, source = [], []
+        for axis in (0, 1):
+            at = np.arange(x.shape[1 + axis]) * stride[axis] - origin[axis] + kernel[axis]
+            inside = (at >= 0) & (at < acc.shape[1 + axis])
+            target.append(at[inside])
+            source.append(np.flatnonzero(inside))
+        seen = x[:, source[0][:, None], source[1]]
+        products = _product(seen.reshape(-1, x.shape[3]), weights[:, kernel[0], kernel[1]])
+        acc[:, target[0][:, None], target[1]] += products.reshape(*seen.shape[:3], len(weights))
+    return operands.requantized(_with_bias(operands, acc))
