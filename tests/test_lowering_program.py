@@ -116,6 +116,8 @@ def test_zero_points_between_cells_lie_below_what_the_layer_before_can_give() ->
     rescaled = Op("QUANTIZE", "q", (first,), (op.inputs[0],), {"requantization": ("mbqm", (0.5,), 20, 60)})
     chained = replace(circuit, tensors=(*circuit.tensors, image), ops=(rescaled, op), inputs=(first,))
     program = lower(chained)
+    pad = next(step for step in program.steps if isinstance(step, Move) and step.kind == "pad")
+    assert 0 <= pad.fill <= program.values[pad.output].high
     for inputs in samples([(image.shape, image.dtype)]):
         stored = {**canonicalise(chained, program), **stored_inputs(chained, program, inputs)}
         outputs = model_outputs(chained, program, execute(program, stored))
