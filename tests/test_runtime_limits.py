@@ -10,7 +10,7 @@ import pytest
 from mpc_bridge.backends.replicated.backend import Rep3Backend
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.serialize import to_json
-from mpc_bridge.errors import ModelFormatError, MpcBridgeError, UnsupportedModelError
+from mpc_bridge.errors import MalformedFrame, MpcBridgeError, UnsupportedModelError
 from mpc_bridge.kernels import cpu_device
 from mpc_bridge.lowering import lower
 from mpc_bridge.runtime.limits import check_shares
@@ -51,7 +51,7 @@ def refusal(circuit: str) -> MpcBridgeError:
 def test_a_huge_tensor_is_refused() -> None:
     text = to_json(sums(2, (1, 1 << 14, 1 << 14)).public())
     error = refusal(text.replace("16384", "65536"))
-    assert isinstance(error, ModelFormatError) and "elements" in str(error)
+    assert isinstance(error, MalformedFrame) and "elements" in str(error)
 
 
 def test_too_many_big_tensors_are_refused() -> None:

@@ -103,7 +103,7 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         try:
             if on_start is not None:
                 on_start(processes.pids())
-            links = PartyLinks(processes.connect(), run.frame_limit(), timeout, run.samples * len(program.steps),
+            links = PartyLinks(processes.connect(), run.frame_limit(), timeout, (run.samples + 1) * len(program.steps),
                                run.on_progress, processes.obituary)
             links.send(Kind.CIRCUIT, 0, [job.encode()] * parties)
             run.share_weights(links)

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 from mpc_bridge import __version__
 from mpc_bridge.circuit.serialize import from_json
-from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, PeerLost, UnsupportedCombinationError
+from mpc_bridge.errors import (
+    CircuitError,
+    MalformedFrame,
+    ModelFormatError,
+    MpcBridgeError,
+    PeerError,
+    PeerLost,
+    UnsupportedCombinationError,
+)
 from mpc_bridge.kernels import cpu_device
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Input, Output, Program
@@ -78,15 +86,17 @@ class Party:
         self._owner = backend.owner()
         self._waiter = Waiter(timeout)
         self._said = time.monotonic()
+        self._timeout = self._interval = timeout
 
     def serve(self) -> None:
         """Everything from the job to the cost report. Raises MpcBridgeError."""
         with self._meter.phase("setup"):
             job = Job.decode(self._receive({Kind.CIRCUIT}, CIRCUIT_LIMIT).payload)
-            program = lower(from_json(job.circuit), reveal=job.reveal)
+            program = self._lower(job)
             check_shares(program, self._owner, self._session.party)
             self._agree(program, job)
             engine = self._backend.engine(self._session, program)
+            self._interval = _PROGRESS_SECONDS if job.progress else self._timeout / 4
             prepared = run_setup(engine, program, self._read(program, Kind.WEIGHT, 0), self._meter)
             self._send(Kind.READY, 0, b"")
         while True:
@@ -94,7 +104,7 @@ class Party:
             if frame.kind == Kind.FINISH:
                 break
             with self._meter.phase("online"):
-                self._sample(engine, program, prepared, frame.tag, job.progress)
+                self._sample(engine, program, prepared, frame.tag)
         report = PartyReport.of(self._meter, peak_memory_bytes(), getattr(engine, "soundness_bits", None))
         send_frame(self._control, Kind.REPORT, 0, [report.encode()], self._waiter)
         # The launcher hangs up first: a party that ends earlier is one that failed.
@@ -102,6 +112,15 @@ class Party:
             self._receive(set(), 0)
         except PeerLost:
             pass
+
+    @staticmethod
+    def _lower(job: Job) -> Program:
+        """The job's program. What the launcher sends is not a file: a bad circuit is a bad frame."""
+        try:
+            return lower(from_json(job.circuit), reveal=job.reveal)
+        except (ModelFormatError, CircuitError) as error:
+            raise MalformedFrame("the launcher sent a circuit that is not valid", where=error.what,
+                                 hint="run the same version of mpc-bridge at every party") from error
 
     def _agree(self, program: Program, job: Job) -> None:
         own = digest(program, f"{__version__}/{self._backend.name}")
@@ -114,19 +133,22 @@ class Party:
                 raise PeerError(f"{label_of(peer)} runs another program", where=label_of(self._session.party),
                                 hint="run the same version of mpc-bridge with the same options at every party")
 
-    def _sample(self, engine: Engine, program: Program, prepared: Prepared, sample: int, progress: bool) -> None:
+    def _sample(self, engine: Engine, program: Program, prepared: Prepared, sample: int) -> None:
         def write(index: int, step: Output, message: bytes) -> None:
             self._send(Kind.OUTPUT, tag_of(sample, index), message)
 
         def report(done: int, total: int, layer: str) -> None:
-            now = time.monotonic()
-            if now - self._said >= _PROGRESS_SECONDS:
-                self._said = now
-                sent = self._meter.total().bytes_sent
-                send_frame(self._control, Kind.PROGRESS, tag_of(sample, done), [encode_progress(sent)], self._waiter)
+            self._report(tag_of(sample, done))
 
-        run_online(engine, program, prepared, self._read(program, Kind.INPUT, sample), write, self._meter,
-                   report if progress else None)
+        run_online(engine, program, prepared, self._read(program, Kind.INPUT, sample), write, self._meter, report)
+
+    def _report(self, tag: int) -> None:
+        """Tell the launcher now and then: that this party works, how far it is, and what it has sent."""
+        now = time.monotonic()
+        if now - self._said >= self._interval:
+            self._said = now
+            sent = self._meter.total().bytes_sent
+            send_frame(self._control, Kind.PROGRESS, tag, [encode_progress(sent)], self._waiter)
 
     def _read(self, program: Program, kind: Kind, sample: int) -> Any:
         def read(index: int, step: Input) -> bytes:
@@ -134,6 +156,8 @@ class Party:
             buffer = bytearray(size)
             views = [memoryview(buffer)] if size else []
             self._waiter.run([Incoming(self._control, kind, tag_of(sample, index), views)])
+            if kind == Kind.WEIGHT:
+                self._report(tag_of(0, 0))
             return bytes(buffer)
 
         return read
