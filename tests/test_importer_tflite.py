@@ -170,6 +170,7 @@ def test_schema_numbers_are_those_of_the_schema_package() -> None:
     assert types == names(tflite.TensorType)
     assert {name: number for number, name in enumerate(schema.ACTIVATIONS)} == names(tflite.ActivationFunctionType)
     assert {name: number for number, name in enumerate(schema.PADDINGS)} == names(tflite.Padding)
+    assert names(tflite.MirrorPadMode) == {"REFLECT": 0, "SYMMETRIC": 1}
     assert {option.name: option.value for option in schema.Options}.items() <= names(tflite.BuiltinOptions).items()
 
 
@@ -202,6 +203,9 @@ def test_schema_numbers_are_those_of_the_schema_package() -> None:
         "LeakyReluOptions",
         "SubOptions",
         "TransposeConvOptions",
+        "SpaceToDepthOptions",
+        "DepthToSpaceOptions",
+        "MirrorPadOptions",
     ],
 )
 def test_schema_slots_are_those_of_the_schema_package(table: str) -> None:

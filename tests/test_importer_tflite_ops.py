@@ -483,6 +483,18 @@ CORRUPT: dict[str, tuple[bytes, str]] = {
               activation(1, 4, 4, 1), "TransposeConvOptions", {"StrideH": 2, "StrideW": 2}),
         "weights of shape (1, 2, 2, 3)",
     ),
+    "mirror mode": (
+        write("MIRROR_PAD", 1, [activation(4), public([[1, 1]])], activation(6), "MirrorPadOptions", {"Mode": 2}),
+        "it has mirror mode 2",
+    ),
+    "mirror paddings": (
+        write("MIRROR_PAD", 1, [activation(4), public([[1, 4]])], activation(9), "MirrorPadOptions", {"Mode": 0}),
+        "a mirror of 4 cells does not show 4",
+    ),
+    "no blocks": (
+        write("DEPTH_TO_SPACE", 1, [activation(1, 1, 1, 4)], activation(1, 1, 1, 4), "DepthToSpaceOptions", {}),
+        "it has blocks of 0",
+    ),
     "arg max output": (
         write("ARG_MAX", 2, [activation(2, 3), public([1])], activation(2), "ArgMaxOptions", {}),
         "its output has the type int8",

@@ -21,8 +21,8 @@ def load(path_or_bytes: str | Path | bytes, profile: str = "litert", name: str =
 
     Args:
         path_or_bytes: the file, or all of its bytes.
-        profile: ``"litert"`` (ai-edge-litert 1.4 and later, BUILTIN_REF) or ``"tflite"`` (tflite-runtime 2.14 and
-            tflite-micro); they differ in FULLY_CONNECTED.
+        profile: ``"litert"`` (ai-edge-litert 1.4 and later, BUILTIN_REF) or ``"tflite"`` (tflite-runtime 2.14 and, but
+            for LOGISTIC and TANH, tflite-micro); they differ in FULLY_CONNECTED.
         name: of the model, for people; the file's name when left out.
 
     Returns:

@@ -65,6 +65,7 @@ def _hard_swish(site: Site) -> Node:
 
 
 def _logistic(site: Site) -> Node:
+    # LOGISTIC and TANH are LiteRT's and tflite-runtime 2.14's tables; tflite-micro computes both in fixed point
     x, output = _function(site)
     _need_lowest(site, output)
     return Node((x.index,), {})

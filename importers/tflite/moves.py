@@ -56,10 +56,33 @@ def _pad(site: Site) -> Node:
     site.operands(2, 2)
     x, output = site.activation(0), site.output()
     site.same_dtype(x, output)
+    return Node((x.index,), {"paddings": _paddings(site, x)})
+
+
+def _paddings(site: Site, x: FileTensor) -> tuple[tuple[int, int], ...]:
     paddings = site.public_integers(1)
     if paddings.shape != (len(x.shape), 2) or not np.all((paddings >= 0) & (paddings <= 2**16)):
         raise site.corrupt(f"paddings of shape {paddings.shape} for an input of shape {x.shape}")
-    return Node((x.index,), {"paddings": tuple((int(before), int(after)) for before, after in paddings)})
+    return tuple((int(before), int(after)) for before, after in paddings)
+
+
+def _mirror_pad(site: Site) -> Node:
+    x, _ = _copied(site, 2, 2)
+    mode = site.options(schema.Options.MirrorPadOptions).integer(schema.MirrorPadOptions.Mode, "b")
+    if mode not in (0, 1):
+        raise site.corrupt(f"it has mirror mode {mode}")
+    return Node((x.index,), {"paddings": _paddings(site, x), "symmetric": mode == 1})
+
+
+def _blocks(site: Site) -> Node:
+    x, _ = _copied(site, 1, 1)
+    if site.operator.kind == "SPACE_TO_DEPTH":
+        block = site.options(schema.Options.SpaceToDepthOptions).integer(schema.SpaceToDepthOptions.BlockSize, "i")
+    else:
+        block = site.options(schema.Options.DepthToSpaceOptions).integer(schema.DepthToSpaceOptions.BlockSize, "i")
+    if not 1 <= block <= 2**16:
+        raise site.corrupt(f"it has blocks of {block}")
+    return Node((x.index,), {"block": block})
 
 
 def _squeeze(site: Site) -> Node:
@@ -232,5 +255,8 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "PACK": _pack,
     "TILE": _tile,
     "RESIZE_NEAREST_NEIGHBOR": _resize_nearest_neighbor,
+    "SPACE_TO_DEPTH": _blocks,
+    "DEPTH_TO_SPACE": _blocks,
+    "MIRROR_PAD": _mirror_pad,
     "PAD": _pad,
 }

@@ -65,6 +65,7 @@ class Options(IntEnum):
     ConcatenationOptions = 10
     AddOptions = 11
     ReshapeOptions = 17
+    SpaceToDepthOptions = 19
     ReducerOptions = 27
     SubOptions = 28
     SqueezeOptions = 30
@@ -75,7 +76,9 @@ class Options(IntEnum):
     UnpackOptions = 64
     ResizeNearestNeighborOptions = 74
     LeakyReluOptions = 75
+    MirrorPadOptions = 77
     SplitVOptions = 79
+    DepthToSpaceOptions = 94
 
 
 class Model(IntEnum):
@@ -292,3 +295,21 @@ class LeakyReluOptions(IntEnum):
     """Slots of LeakyReluOptions."""
 
     Alpha = 0
+
+
+class SpaceToDepthOptions(IntEnum):
+    """Slots of SpaceToDepthOptions."""
+
+    BlockSize = 0
+
+
+class DepthToSpaceOptions(IntEnum):
+    """Slots of DepthToSpaceOptions."""
+
+    BlockSize = 0
+
+
+class MirrorPadOptions(IntEnum):
+    """Slots of MirrorPadOptions. Its mode is 0 (reflect) or 1 (symmetric)."""
+
+    Mode = 0

@@ -134,6 +134,8 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "start": lambda value: is_integer(value, 0, MAX_EXTENT),
     "extent": lambda value: is_integer(value, 1, MAX_EXTENT),
     "multiples": lambda value: _extents(value, 1),
+    "block": lambda value: is_integer(value, 1, MAX_STEP),
+    "symmetric": _boolean,
     "align_corners": _boolean,
     "half_pixel_centers": _boolean,
     "left_shift": lambda value: value == 20 and is_integer(value, 20, 20),

@@ -116,6 +116,11 @@ OPS: tuple[OpKind, ...] = (
     # align_corners, half_pixel_centers: bools; rows and columns as the output's shape says
     OpKind("RESIZE_NEAREST_NEIGHBOR", (1, 1), ("align_corners", "half_pixel_centers"), False,
            "x NHWC, rows and columns repeated or left out"),
+    # block: at least 1; channels are ordered by row in the block, column in the block, channel of the larger image
+    OpKind("SPACE_TO_DEPTH", (1, 1), ("block",), False, "x NHWC, blocks of cells to channels"),
+    OpKind("DEPTH_TO_SPACE", (1, 1), ("block",), False, "x NHWC, channels to blocks of cells"),
+    # symmetric: a bool, whether the mirror repeats the cells at the border
+    OpKind("MIRROR_PAD", (1, 1), ("paddings", "symmetric"), False, "with what a mirror at the border shows"),
     # filled with the output's zero point; raw integers are copied
     OpKind("PAD", (1, 1), ("paddings",), False, "with the zero point; paddings ((before, after), ...) per axis"),
     # axis: not negative; int8 inputs are quantized as the output is

@@ -193,6 +193,30 @@ def _resize(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape
     return (shapes[0][0], *declared[1:3], shapes[0][3])
 
 
+def _space_to_depth(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, block = shapes[0], attributes["block"]
+    _need_rank(x, 4, "input")
+    if x[1] % block or x[2] % block:
+        raise ValueError(f"blocks of {block} in an image of {x[1]} x {x[2]}")
+    return (x[0], x[1] // block, x[2] // block, x[3] * block**2)
+
+
+def _depth_to_space(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, block = shapes[0], attributes["block"]
+    _need_rank(x, 4, "input")
+    if x[3] % block**2:
+        raise ValueError(f"blocks of {block} from {x[3]} channels")
+    return (x[0], x[1] * block, x[2] * block, x[3] // block**2)
+
+
+def _mirror_pad(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    padded = _pad(attributes, shapes, declared)
+    for extent, sides in zip(shapes[0], attributes["paddings"], strict=True):
+        if max(sides) > (extent if attributes["symmetric"] else extent - 1):
+            raise ValueError(f"a mirror of {extent} cells does not show {max(sides)}")
+    return padded
+
+
 def _pad(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     x, paddings = shapes[0], attributes["paddings"]
     if len(paddings) != len(x):
@@ -247,6 +271,9 @@ _RULES: dict[str, Rule] = {
     "PACK": _pack,
     "TILE": _tile,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
+    "SPACE_TO_DEPTH": _space_to_depth,
+    "DEPTH_TO_SPACE": _depth_to_space,
+    "MIRROR_PAD": _mirror_pad,
     "PAD": _pad,
     "CONCATENATION": _concatenation,
     "QUANTIZE": _elementwise,

@@ -45,7 +45,7 @@ def lower_transpose(builder: Builder, index: int) -> None:
 
 
 def lower_take(builder: Builder, index: int) -> None:
-    """SLICE, STRIDED_SLICE, SPLIT, SPLIT_V, UNPACK, TILE, RESIZE_NEAREST_NEIGHBOR."""
+    """SLICE, STRIDED_SLICE, SPLIT, SPLIT_V, UNPACK, TILE, RESIZE_NEAREST_NEIGHBOR, MIRROR_PAD."""
     op = builder.circuit.ops[index]
     source = builder.stored(op.inputs[0])
     output = builder.activation(index, builder.values[source].high)
@@ -68,6 +68,15 @@ def _taken(circuit: Circuit, op: Op) -> tuple[Sequence[int], ...]:
             range(extent) if times == 1 else tuple(range(extent)) * times
             for extent, times in zip(x, multiples, strict=True)
         )
+    if op.kind == "MIRROR_PAD":
+        paddings = cast("tuple[tuple[int, int], ...]", attributes["paddings"])
+        # without its last cell repeated, the mirrored half starts one cell further
+        skipped = 0 if attributes["symmetric"] else 1
+        return tuple(
+            (*range(before - 1 + skipped, skipped - 1, -1), *range(extent),
+             *range(extent - 1 - skipped, extent - 1 - skipped - after, -1))
+            for extent, (before, after) in zip(x, paddings, strict=True)
+        )
     whole = [range(extent) for extent in x]
     if op.kind == "RESIZE_NEAREST_NEIGHBOR":
         corners, centers = (bool(attributes[name]) for name in ("align_corners", "half_pixel_centers"))
@@ -76,6 +85,23 @@ def _taken(circuit: Circuit, op: Op) -> tuple[Sequence[int], ...]:
     axis, start = cast(int, attributes["axis"]), cast(int, attributes["start"])
     whole[axis] = range(start, start + cast(int, attributes.get("extent", 1)))
     return tuple(whole)
+
+
+def lower_blocks(builder: Builder, index: int) -> None:
+    """SPACE_TO_DEPTH, DEPTH_TO_SPACE: the axes of the blocks apart, then in their new order."""
+    op = builder.circuit.ops[index]
+    source = builder.stored(op.inputs[0])
+    block, high = cast(int, op.attributes["block"]), builder.values[source].high
+    batch, height, width, channels = builder.values[source].shape
+    if op.kind == "SPACE_TO_DEPTH":
+        shape = (batch, height // block, block, width // block, block, channels)
+    else:
+        shape = (batch, height, width, block, block, channels // block**2)
+    cells = builder.activation(index, high, shape=shape)
+    builder.steps.append(Move(index, op.name, (source,), cells, "reshape"))
+    output = builder.activation(index, high)
+    builder.steps.append(Move(index, op.name, (cells,), output, "transpose", permutation=(0, 1, 3, 2, 4, 5)))
+    builder.finish(index, output)
 
 
 def lower_pack(builder: Builder, index: int) -> None:

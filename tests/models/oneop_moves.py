@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.models.oneop_parts import LOW, Case, tensor
 from tests.models.tflite_writer import Field, TensorSpec, write
@@ -12,7 +13,7 @@ from tests.models.tflite_writer import Field, TensorSpec, write
 Shape = tuple[int, ...]
 
 #: Operators that had int8 from their first version on.
-_FIRST_VERSION = ("EXPAND_DIMS", "SQUEEZE", "TILE")
+_FIRST_VERSION = ("EXPAND_DIMS", "SQUEEZE", "TILE", "DEPTH_TO_SPACE")
 
 
 def cases() -> Iterator[Case]:
@@ -23,15 +24,16 @@ def cases() -> Iterator[Case]:
         yield from _slices(dtype)
         yield from _parts(dtype)
         yield from _repetitions(dtype)
+        yield from _blocks_and_mirrors(dtype)
 
 
-def _public(values: Sequence[int] | int) -> TensorSpec:
+def _public(values: npt.ArrayLike) -> TensorSpec:
     data = np.array(values, np.int32)
     return TensorSpec(data.shape, "int32", data=data)
 
 
 def _move(
-    kind: str, name: str, dtype: str, shape: Shape, out: Shape | Sequence[Shape], public: Sequence[Sequence[int] | int],
+    kind: str, name: str, dtype: str, shape: Shape, out: Shape | Sequence[Shape], public: Sequence[npt.ArrayLike],
     options: str = "", fields: dict[str, Field] | None = None, public_first: bool = False, copies: int = 1,
 ) -> Case:
     """``out`` is a shape, or a list of one per output; the input is read ``copies`` times over."""
@@ -136,3 +138,21 @@ def _repetitions(dtype: str) -> Iterator[Case]:
             options: dict[str, Field] = {"AlignCorners": corners, "HalfPixelCenters": centers}
             yield _move("RESIZE_NEAREST_NEIGHBOR", f"{name}{label}", dtype, (2, *size, 3), (2, *out, 3), [out],
                         "ResizeNearestNeighborOptions", options)
+
+
+def _blocks_and_mirrors(dtype: str) -> Iterator[Case]:
+    for block, small in ((2, (2, 3, 5, 4)), (3, (1, 2, 1, 2)), (1, (1, 2, 3, 4))):
+        batch, rows, columns, channels = small
+        large = (batch, rows * block, columns * block, channels)
+        deep = (batch, rows, columns, channels * block**2)
+        fields: dict[str, Field] = {"BlockSize": block}
+        yield _move("SPACE_TO_DEPTH", f"{block}", dtype, large, deep, [], "SpaceToDepthOptions", fields)
+        yield _move("DEPTH_TO_SPACE", f"{block}", dtype, deep, large, [], "DepthToSpaceOptions", fields)
+    for mode, label, most in ((0, "reflect", 1), (1, "symmetric", 0)):
+        for name, shape, paddings in (
+            ("image", (1, 4, 6, 3), ((0, 0), (1, 2), (3, 0), (0, 0))),
+            ("farthest", (3, 5), ((3 - most, 3 - most), (5 - most, 1))), ("nothing", (3, 5), ((0, 0), (0, 0))),
+        ):
+            out = tuple(n + a + b for n, (a, b) in zip(shape, paddings, strict=True))
+            yield _move("MIRROR_PAD", f"{label}-{name}", dtype, shape, out, [paddings], "MirrorPadOptions",
+                        {"Mode": mode})

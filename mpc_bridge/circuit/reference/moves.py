@@ -1,7 +1,8 @@
 """Ops that only move elements: raw integers are copied, whatever the tensors' scales say.
 
-Source: ``tensorflow/lite/kernels/internal/reference/{transpose,slice,strided_slice,resize_nearest_neighbor,pad}.h`` and
-``tensorflow/lite/kernels/{split,split_v,unpack,pack,tile,squeeze,expand_dims,reshape}.cc``.
+Source: ``tensorflow/lite/kernels/internal/reference/{transpose,slice,strided_slice,resize_nearest_neighbor,pad,
+space_to_depth,depth_to_space}.h`` and
+``tensorflow/lite/kernels/{split,split_v,unpack,pack,tile,squeeze,expand_dims,reshape,mirror_pad}.cc``.
 """
 
 from __future__ import annotations
@@ -77,3 +78,27 @@ def nearest(source: int, target: int, align_corners: bool, half_pixel_centers: b
     position = (np.arange(target, dtype=np.float32) + np.float32(0.5 if half_pixel_centers else 0)) * scale
     rounded = round_half_away(position) if align_corners else np.floor(position)
     return np.clip(rounded.astype(np.int64), 0, source - 1)
+
+
+def space_to_depth(operands: Operands) -> Array:
+    """Output channel ``(i * block + j) * C + c`` of a cell is channel c at row i and column j of its block."""
+    x, block = operands.array(0), cast(int, operands.op.attributes["block"])
+    parts = [x[:, i::block, j::block] for i in range(block) for j in range(block)]
+    return np.concatenate(parts, axis=3)
+
+
+def depth_to_space(operands: Operands) -> Array:
+    """The inverse of :func:`space_to_depth`."""
+    x, block = operands.array(0), cast(int, operands.op.attributes["block"])
+    result = np.empty(operands.output.shape, x.dtype)
+    for position, channels in enumerate(np.split(x, block**2, axis=3)):
+        result[:, position // block :: block, position % block :: block] = channels
+    return result
+
+
+def mirror_pad(operands: Operands) -> Array:
+    """As a mirror at the border shows: with the cells at the border repeated (``symmetric``) or not."""
+    paddings = cast("tuple[tuple[int, int], ...]", operands.op.attributes["paddings"])
+    if operands.op.attributes["symmetric"]:
+        return np.pad(operands.array(0), paddings, mode="symmetric")
+    return np.pad(operands.array(0), paddings, mode="reflect")
