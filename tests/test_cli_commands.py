@@ -56,7 +56,8 @@ def test_help_names_every_command_and_option(run: Run) -> None:
     assert all(command in text for command in ("eval", "import", "show", "backends", "demo", "ops"))
     text = run("eval", "--help").stdout
     options = ["--security", "--majority", "--parties", "--backend", "--device", "--profile", "--input", "--samples"]
-    options += ["--output", "--report", "--json", "--reveal", "--check", "--no-check", "Exit codes"]
+    options += ["--output", "--report", "--json", "--reveal", "--check", "--no-check", "--transport", "--timeout"]
+    options += ["Exit codes"]
     assert all(option in text for option in options)
     assert run().stdout == run("--help").stdout
 
@@ -153,6 +154,14 @@ def test_argmax_reveals_the_index_alone(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "out.npz") as outputs:
         assert outputs["out0"].dtype == np.int64 and outputs["out0"].ravel().tolist() == [0, 1, 2]
+
+
+def test_tcp_and_a_timeout_can_be_chosen(run: Run) -> None:
+    arguments = ("eval", MODEL, "--input", INPUTS, "--samples", 1, "--json", "--transport", "tcp", "--timeout", 30)
+    report = json.loads(run(*arguments).stdout)
+    assert report["transport"] == "tcp" and report["matches_reference"] is True
+    assert_refused(run("eval", MODEL, "--transport", "pigeon"), 2, "--transport", "unix or tcp")
+    assert_refused(run("eval", MODEL, "--timeout", 0), 2, "--timeout", "positive")
 
 
 def test_random_input_says_so_and_no_check_says_so(run: Run) -> None:

@@ -11,6 +11,7 @@ from mpc_bridge.cli import options
 from mpc_bridge.cli.evaluation import Choices, Destinations, evaluate_and_tell
 from mpc_bridge.cli.inputs import load_inputs
 from mpc_bridge.cli.models import load_with_weights
+from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
 
 
 def evaluate(
@@ -37,6 +38,12 @@ def evaluate(
         str, typer.Option(metavar="WHAT", help="What the receiver learns: output, or argmax (the index alone).")
     ] = "output",
     check: Annotated[bool, typer.Option(help="Compare with the reference interpreter.")] = True,
+    transport: Annotated[
+        str, typer.Option(metavar="NAME", help="How the local parties talk: unix sockets, or loopback tcp.")
+    ] = "unix",
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Silence after which a party that is due counts as lost.")
+    ] = DEFAULT_TIMEOUT,
     output: options.Output = None,
     report: options.Report = None,
     as_json: options.Json = False,
@@ -50,5 +57,5 @@ def evaluate(
     destinations.check()
     circuit = load_with_weights(model, profile)
     data = load_inputs(circuit, inputs or (), samples)
-    choices = Choices(security, majority, parties, backend, device, reveal, check)
+    choices = Choices(security, majority, parties, backend, device, reveal, check, transport, timeout)
     evaluate_and_tell(circuit, data, choices, destinations)

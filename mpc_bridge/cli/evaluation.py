@@ -19,6 +19,7 @@ from mpc_bridge.cli.files import check_writable, write_together
 from mpc_bridge.cli.inputs import LoadedInputs
 from mpc_bridge.cli.progress import progress
 from mpc_bridge.cli.summary import print_summary
+from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Choices:
     device: str
     reveal: str
     check: bool
+    transport: str = "unix"
+    timeout: float = DEFAULT_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def evaluate_and_tell(
             device=choices.device,
             reveal=choices.reveal,
             check=choices.check,
+            transport=choices.transport,
+            timeout=choices.timeout,
             progress=update,
         )
     report = result.report()
