@@ -79,6 +79,9 @@ class PlaintextEngine:
         weights, *bias = (signed(share, step.ring) for share in shares)
         return weights, bias[0] if bias else None
 
+    def finish_setup(self) -> None:
+        """Nothing to check."""
+
     def linear(self, step: Linear, x: IntArray, packed: tuple[IntArray, IntArray | None]) -> IntArray:
         """``sum (x - zero) * w + bias``; cells outside the image contribute nothing."""
         g, (weights, bias) = step.geometry, packed

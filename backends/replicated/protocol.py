@@ -168,6 +168,9 @@ class Rep3:
             return PackedWeights(None, (both, own), addend)
         return PackedWeights(self.device.conv2d_pack(step.geometry, [both, own]), None, addend)
 
+    def finish_setup(self) -> None:
+        """Nothing is checked."""
+
     def product(self, step: Linear, x: RingShare, packed: PackedWeights) -> RingShare:
         """Local products, a zero share, one reshare of ``step.ring`` bits to the previous party."""
         g, device = step.geometry, self.device

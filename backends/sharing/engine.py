@@ -86,6 +86,10 @@ class SharingEngine:
         bias = self._ring(shares[1]) if len(shares) > 1 else None
         return self._protocol.pack(step, self._ring(shares[0]), bias)
 
+    def finish_setup(self) -> None:
+        """What the protocol checks before the first inference."""
+        self._protocol.finish_setup()
+
     def linear(self, step: Linear, x: SharedTensor, packed: Any) -> SharedTensor:
         return SharedTensor(self._values[step.output].shape, self._protocol.product(step, self._ring(x), packed))
 

@@ -62,6 +62,10 @@ class SharingProtocol(Protocol):
         """Weights as :meth:`product` wants them."""
         ...
 
+    def finish_setup(self) -> None:
+        """All weights are loaded: whatever is to be checked about them."""
+        ...
+
     def product(self, step: Linear, x: RingShare, packed: Any) -> RingShare:
         """The linear primitive, bias included. One round, ``step.ring`` bits per output and party."""
         ...

@@ -71,6 +71,7 @@ def run_setup(engine: Engine, program: Program, read_message: ReadMessage, meter
             # Only what some step still wants stays: a big model's weights are held once, packed.
             needed = elsewhere.union(*wanting.values())
             shares = {value: share for value, share in shares.items() if value in needed}
+        engine.finish_setup()
         return Prepared(packed, shares)
 
 

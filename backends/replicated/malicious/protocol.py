@@ -178,6 +178,10 @@ class Rep3Mac(Rep3):
         both = self.device.wide_add(own, following)
         return WideWeights((own, following), both, None if bias is None else (bias.components[0], bias.components[1]))
 
+    def finish_setup(self) -> None:
+        """Weights are what their owner shared before the first inference uses them."""
+        self.verify()
+
     def product(self, step: Linear, x: RingShare, packed: WideWeights) -> RingShare:  # type: ignore[override]
         """Local products modulo ``2^(k+sigma)``, reshared in ``k + sigma`` bits.
 
