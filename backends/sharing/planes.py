@@ -49,9 +49,12 @@ class Scratch:
 
 
 class Arena:
-    """Device memory handed out piece by piece and taken back all at once."""
+    """Device memory handed out piece by piece and taken back all at once.
 
-    def __init__(self, device: Device, block: int = 16 << 20) -> None:
+    It grows by blocks, each twice the one before, so that small work stays small.
+    """
+
+    def __init__(self, device: Device, block: int = 1 << 20) -> None:
         self._device = device
         self._block = block
         self._blocks: list[DeviceBuffer] = []
@@ -68,6 +71,7 @@ class Arena:
                 return block[self._used - size : self._used]
             self._current, self._used = self._current + 1, 0
         self._blocks.append(self._device.empty(max(size, self._block), np.uint8))
+        self._block *= 2
         self._used = size
         return self._blocks[-1][:size]
 
