@@ -109,9 +109,11 @@ class Input(_Step):
 
 @dataclass(frozen=True)
 class Linear(_Step):
-    """``acc = sum (x - zero) * w + bias`` modulo ``2**ring``; inputs ``(x, w)`` or ``(x, w, bias)``.
+    """``acc = sum (x - zero) * (w - weight_zero) + bias`` modulo ``2**ring``; inputs ``(x, w)`` or ``(x, w, bias)``.
 
-    ``zero`` is subtracted from the stored (unsigned) x; padded cells contribute nothing.
+    ``zero`` is subtracted from the stored (unsigned) x; padded cells contribute nothing. w is a weight (``weight_zero``
+    is 0: the owner shares weights less their zero point) or an activation: a product of two values the model computes,
+    without a bias. Only its number of elements has to be the layout's; they are in the layout's order.
     ``depthwise`` (weights ``[kh, kw, out_channels]``, output channel ``o`` reads input channel ``o // multiplier``
     with ``multiplier = out_channels // in_channels``); otherwise dense (weights ``[out_channels, kh, kw,
     in_channels]``).
@@ -122,19 +124,21 @@ class Linear(_Step):
     depthwise: bool = False
     zero: int = 0
     ring: int = 64
+    weight_zero: int = 0
 
 
 @dataclass(frozen=True)
 class Affine(_Step):
     """Local: ``out = sum_i coefficients[i] * pool(inputs[i]) + constant`` modulo ``2**ring``.
 
-    Inputs broadcast to the output's shape (numpy rules). With ``geometry`` set there is one NHWC input and ``pool`` is
+    Inputs are activations, accumulators or weights (a bias), and broadcast to the output's shape (numpy rules). A
+    coefficient is one integer, or one per position along the output's last axis. With ``geometry`` set there is one NHWC input and ``pool`` is
     the sum over each window's cells inside the image; with ``axes`` it is the sum over those axes. Either way the
     output holds the sums in their order, in a shape that may differ (extents of 1 dropped, axes joined).
     """
 
     primitive: ClassVar[str] = "affine"
-    coefficients: tuple[int, ...] = (1,)
+    coefficients: tuple[int | tuple[int, ...], ...] = (1,)
     constant: int = 0
     geometry: Geometry | None = None
     axes: tuple[int, ...] = ()
@@ -143,11 +147,12 @@ class Affine(_Step):
 
 @dataclass(frozen=True)
 class TieRule:
-    """The sign-dependent half of double rounding.
+    """Where a tie rounds down: the sign-dependent half of double rounding, or half to even.
 
-    With ``q`` the result of the plain form, ``result = q - 1`` where ``q <= zero`` and the floor changes when
-    ``delta[c]`` is subtracted before the shift; elsewhere ``result = q``. ``zero`` is in stored units (may be any
-    integer: below 0 the rule never applies, and it always applies from ``high`` on).
+    With ``q`` the result of the plain form, ``result = q - 1`` where q is *chosen* and the floor changes when
+    ``delta[c]`` is subtracted before the shift; elsewhere ``result = q``. Without ``parity``, q is chosen where
+    ``q <= zero``: ``zero`` is in stored units (may be any integer: below 0 the rule never applies, and it always
+    applies from ``high`` on). With it, q is chosen where ``q % 2 == parity``, and ``zero`` is 0.
 
     Attributes:
         bit: every delta is a multiple of ``2**bit``; ``bit < shift``, so the subtraction leaves lower bits alone.
@@ -158,6 +163,7 @@ class TieRule:
     bit: int
     zero: int
     delta: tuple[int, ...]
+    parity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -255,7 +261,11 @@ class Move(_Step):
 
 @dataclass(frozen=True)
 class Output(_Step):
-    """Reveal ``inputs[0]`` to the receiver. ``output`` is the position among the program's outputs."""
+    """Reveal ``inputs[0]`` to the receiver. ``output`` is the position among the program's outputs.
+
+    An activation or an index is revealed as its bits, an accumulator as the signed integer that it is modulo
+    ``2**ring``.
+    """
 
     primitive: ClassVar[str] = "output"
     receiver: str = "receiver"
