@@ -153,7 +153,7 @@ DAMAGE: dict[str, tuple[Circuit, str, str]] = {
     "rule of another": (attribute(CONV, requantization=("float64_half_away", (0.1,), -128, 127)), "rule", "op 0 "),
     "rule of floats": (
         attribute(CONV, requantization=("float32_divide", (0.1,), -128, 127)),
-        "on these types",
+        "on integers",
         "op 0 ",
     ),
     "requantization": (attribute(CONV, requantization=MBQM[:3]), "not (rule, multipliers, low, high)", "op 0 "),
@@ -309,7 +309,7 @@ SHAPES: dict[str, tuple[Circuit, str]] = {
     "logistic scale": (one("LOGISTIC", [(3,)], (3,), {}), "scale 1/256"),
     "quantize float rule": (
         one("QUANTIZE", [(3,)], (3,), {"requantization": ("float32_divide", (0.5,), 0, 1)}),
-        "on these types",
+        "on integers",
     ),
 }
 
@@ -325,7 +325,7 @@ def test_shapes(name: str) -> None:
     assert what in caught.value.what
 
 
-def test_float32_quantize_reads_model_inputs_only() -> None:
+def test_float32_quantize_reads_model_inputs_and_what_the_receiver_computes() -> None:
     circuit = one("QUANTIZE", [(3,)], (3,), {"requantization": ("float32_divide", (0.5,), -128, 127)})
     floats = replace(circuit, tensors=(Tensor("x", (3,), "float32"), circuit.tensors[1]))
     verify(floats)
@@ -335,8 +335,15 @@ def test_float32_quantize_reads_model_inputs_only() -> None:
         ops=(floats.ops[0], Op("DEQUANTIZE", "d", (1,), (2,)), replace(floats.ops[0], inputs=(2,), outputs=(3,))),
         outputs=(3,),
     )
-    with pytest.raises(CircuitError, match="float32 that is not an input"):
-        verify(chained)
+    verify(chained)
+    integers = replace(chained, ops=(*chained.ops[:2], replace(
+        chained.ops[2], attributes={"requantization": ("half_even", (0.5,), -128, 127)})))
+    with pytest.raises(CircuitError, match="on float32"):
+        verify(integers)
+    moved = replace(
+        chained, ops=(Op("RESHAPE", "r", (0,), (2,)), replace(floats.ops[0], inputs=(2,), outputs=(1,))), outputs=(1,))
+    with pytest.raises(CircuitError, match="float32 that is an input of the model"):
+        verify(moved)
 
 
 def test_op_table_is_consistent() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import cast
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
-from mpc_bridge.circuit.ops import RULES
+from mpc_bridge.circuit.ops import FLOAT_FUNCTIONS, LINEAR_AXIS, RULES
 
 #: Greatest stride, dilation, window extent, or number of padded cells on one side.
 MAX_STEP = 2**16
@@ -20,6 +20,12 @@ MAX_EXTENT = 2**28
 
 #: Multipliers from here on make the framework shift an int32 by more than 30 bits.
 MAX_MULTIPLIER = 2.0**30
+
+#: Greatest shift of a RESCALE.
+MAX_SHIFT = 62
+
+#: Checked by functions that know the output's type.
+_TYPED = ("requantization", "bounds", "table", "low", "high")
 
 
 def is_integer(value: object, low: int, high: int) -> bool:
@@ -43,12 +49,20 @@ def check_attributes(op: Op, output_dtype: str, channels: int) -> None:
         ValueError: which attribute is wrong, and how.
     """
     for name, value in op.attributes.items():
-        if name in ("requantization", "bounds"):
+        if name in _TYPED:
             continue
-        if not _CHECKS[name](value):
+        if not (_rescale_multipliers(value, channels) if op.kind == "RESCALE" and name == "multipliers"
+                else _CHECKS[name](value)):
             raise ValueError(f"attribute {name} is {_short(value)}")
     if "bounds" in op.attributes:
         _check_bounds(op.attributes["bounds"], output_dtype)
+    if "table" in op.attributes:
+        table = op.attributes["table"]
+        if not (isinstance(table, tuple) and len(table) == 256
+                and all(is_integer(item, *INTEGER_RANGES[output_dtype]) for item in table)):
+            raise ValueError(f"attribute table is {_short(table)}, not 256 integers of type {output_dtype}")
+    if op.kind == "RESCALE":
+        _check_rescale(op, output_dtype)
     if "requantization" in op.attributes:
         _check_requantization(op, op.attributes["requantization"], output_dtype, channels)
 
@@ -110,6 +124,12 @@ def _hard_swish_multipliers(value: object) -> bool:
             and 2.0**-16 <= value[0] < 1 and 2.0**-16 <= value[1] < MAX_MULTIPLIER)
 
 
+def _rescale_multipliers(value: object, channels: int) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(term, tuple) and len(term) in (1, channels)
+        and all(is_integer(item, 1 - 2**31, 2**31 - 1) for item in term) for term in value)
+
+
 def _boolean(value: object) -> bool:
     return isinstance(value, bool)
 
@@ -143,7 +163,22 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "beta": is_real,
     "alpha_multiplier": _alpha_multiplier,
     "multipliers": _hard_swish_multipliers,
+    "shift": lambda value: is_integer(value, 0, MAX_SHIFT),
+    "count_include_pad": _boolean,
+    "divisor": lambda value: is_integer(value, 0, MAX_EXTENT),
+    "log": _boolean,
+    "function": lambda value: isinstance(value, str) and value in FLOAT_FUNCTIONS,
 }
+
+
+def _check_rescale(op: Op, dtype: str) -> None:
+    multipliers, bounds = op.attributes["multipliers"], (op.attributes["low"], op.attributes["high"])
+    if len(cast("tuple[object, ...]", multipliers)) != len(op.inputs) - 1:
+        raise ValueError(f"multipliers for another number of terms than {len(op.inputs) - 1}")
+    if dtype != "int64":
+        _check_bounds(bounds, dtype)
+    elif not _pair(bounds, 0, 0) or op.attributes["shift"] != 0:
+        raise ValueError("an int64 sum with a shift or bounds other than 0")
 
 
 def _check_bounds(value: object, dtype: str) -> None:
@@ -158,11 +193,17 @@ def _check_requantization(op: Op, value: object, dtype: str, channels: int) -> N
     rule, multipliers, low, high = value
     if op.kind not in RULES.get(rule, ()):
         raise ValueError(f"requantization rule {_short(rule)}")
-    per_channel = op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+    if rule == "none":
+        if multipliers or not _pair((low, high), 0, 0):
+            raise ValueError("requantization rule 'none' with multipliers or bounds")
+        return
+    per_channel = op.kind in LINEAR_AXIS
     if len(multipliers) != 1 and not (per_channel and len(multipliers) == channels):
         raise ValueError(f"requantization with {len(multipliers)} multipliers for {channels} channels")
     limit = 1.0 if op.kind in ("ADD", "SUB") else MAX_MULTIPLIER
     for multiplier in multipliers:
         if not (isinstance(multiplier, float) and is_real(multiplier) and multiplier < limit):
             raise ValueError(f"requantization with the multiplier {_short(multiplier)}")
+        if rule == "half_even" and not (math.frexp(multiplier)[0] * 2**31).is_integer():
+            raise ValueError(f"requantization with the multiplier {multiplier!r}, of more than 31 significant bits")
     _check_bounds((low, high), dtype)

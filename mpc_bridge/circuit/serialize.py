@@ -37,7 +37,7 @@ MAX_JSON_BYTES = 16 * 2**20
 MAX_FILE_BYTES = 2**32
 _MAX_DEPTH = 8
 
-_DTYPES = {"I8": "int8", "U8": "uint8", "I32": "int32"}
+_DTYPES = {"I8": "int8", "U8": "uint8", "I32": "int32", "I64": "int64"}
 _HINT = "import the model again"
 
 

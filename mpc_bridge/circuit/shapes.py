@@ -122,6 +122,36 @@ def _pool(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) 
     return (x[0], *extents, x[3])
 
 
+def _average(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    x, window, stride, padding = shapes[0], attributes["window"], attributes["stride"], attributes["padding"]
+    _need_rank(x, 4, "input")
+    _need_rank(declared, 4, "output")
+    for position, axis in enumerate(_ROWS_COLUMNS):
+        before, after = padding[position]
+        last = (declared[axis] - 1) * stride[position] - before
+        if before >= window[position] or last >= x[axis]:
+            raise ValueError("a window that covers no cell of the image")
+        # one more position would still fit: a framework with or without ceil_mode has it
+        if last + stride[position] + window[position] <= x[axis] + after:
+            raise ValueError(f"{declared[axis]} windows along axis {axis}, where more fit")
+    return (x[0], *declared[1:3], x[3])
+
+
+def _rescale(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    terms, bias = shapes[:-1], shapes[-1]
+    result = tuple(int(extent) for extent in np.broadcast_shapes(*terms))
+    channels = result[-1] if result else 1
+    if bias not in ((), (channels,)):
+        raise ValueError(f"bias of shape {bias} for {channels} channels")
+    return result
+
+
+def _float_softmax(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    if attributes["axis"] >= len(shapes[0]):
+        raise ValueError(f"axis {attributes['axis']} of an input of shape {shapes[0]}")
+    return shapes[0]
+
+
 def _reduce(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     x, axes = shapes[0], attributes["axes"]
     if axes[-1] >= len(x):
@@ -286,4 +316,9 @@ _RULES: dict[str, Rule] = {
     "HARD_SWISH": _elementwise,
     "LOGISTIC": _elementwise,
     "TANH": _elementwise,
+    "RESCALE": _rescale,
+    "TABLE": _elementwise,
+    "AVERAGE": _average,
+    "FLOAT_SOFTMAX": _float_softmax,
+    "FLOAT_UNARY": _elementwise,
 }

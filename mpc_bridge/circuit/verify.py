@@ -15,7 +15,7 @@ import numpy as np
 
 from mpc_bridge.circuit.attributes import check_attributes, is_integer, is_real
 from mpc_bridge.circuit.graph import DTYPES, INTEGER_RANGES, Circuit, Op, Quantization, Tensor
-from mpc_bridge.circuit.ops import BY_NAME
+from mpc_bridge.circuit.ops import BY_NAME, FLOAT_MOVES, FLOAT_RULES, LINEAR_AXIS
 from mpc_bridge.circuit.shapes import infer_shape
 from mpc_bridge.errors import CircuitError
 
@@ -27,8 +27,10 @@ MAX_ELEMENTS = 2**28
 MAX_NAME = 1024
 
 _ACTIVATIONS = ("int8", "uint8")
-#: Kinds with weights as input 1 and an optional bias as input 2; the weights' axis of output channels.
-_LINEAR_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+#: Greatest magnitude of a RESCALE's bias: with everything it is added to, it stays within int64.
+MAX_BIAS = 2**62
+#: Kinds whose input and output may be of any two 8-bit types; so may all with the rule "half_even".
+_RETYPING = ("QUANTIZE", "RESCALE", "TABLE")
 #: Kinds of which an input may be a constant.
 _BROADCASTING = ("ADD", "SUB", "MAXIMUM", "MINIMUM")
 
@@ -51,6 +53,9 @@ class _Verifier:
         #: tensors that exist at the current op: model inputs, constants, outputs of earlier ops
         self.defined: set[int] = set()
         self.constants: frozenset[int] = frozenset()
+        #: bare accumulators of rule "none", and int64 sums of a RESCALE
+        self.accumulators: set[int] = set()
+        self.sums: set[int] = set()
 
     def run(self) -> None:
         circuit = self.circuit
@@ -72,6 +77,8 @@ class _Verifier:
         for tensor_index in circuit.outputs:
             if tensor_index not in self.defined or tensor_index in self.constants:
                 raise _error("an output of the model that no op computes", where=self._tensor_label(tensor_index))
+            if tensor_index in self.accumulators | self.sums:
+                raise _error("an output of the model that is a bare sum", where=self._tensor_label(tensor_index))
 
     def _tensor_label(self, index: int) -> str:
         return _label(index, self.circuit.tensors[index])
@@ -98,8 +105,10 @@ class _Verifier:
                 held = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
                 raise _error(f"a constant {held} for a {tensor.dtype} tensor of shape {tensor.shape}",
                              where=self._tensor_label(index))
+            if tensor.dtype == "int64" and (int(array.max()) > MAX_BIAS or int(array.min()) < -MAX_BIAS):
+                raise _error("a bias beyond 2**62", where=self._tensor_label(index))
         for index in self.constants:
-            if circuit.tensors[index].dtype not in (*_ACTIVATIONS, "int32"):
+            if circuit.tensors[index].dtype not in (*_ACTIVATIONS, "int32", "int64"):
                 raise _error(f"a constant of type {circuit.tensors[index].dtype}", where=self._tensor_label(index))
 
     def _interface(self) -> None:
@@ -146,7 +155,8 @@ class _Verifier:
         if not isinstance(op.inputs, tuple) or not least <= len(op.inputs) <= most:
             raise ValueError(f"its inputs are not a tuple of {least} to {most} tensors")
         for position, index in enumerate(op.inputs):
-            optional = op.kind in _LINEAR_AXIS and position == 2
+            optional = (op.kind in LINEAR_AXIS and position == 2
+                        or op.kind == "RESCALE" and position == len(op.inputs) - 1)
             if not is_integer(index, -1 if optional else 0, last):
                 raise ValueError(f"input {position} is not one of the circuit's {last + 1} tensors")
             if index >= 0 and index not in self.defined:
@@ -159,33 +169,43 @@ class _Verifier:
     def _check_types(self, op: Op) -> None:
         tensors = self.circuit.tensors
         output = tensors[op.outputs[0]]
-        if op.kind == "QUANTIZE" and tensors[op.inputs[0]].dtype == "float32":
-            if op.inputs[0] not in self.circuit.inputs:
-                raise ValueError("it reads float32 that is not an input of the model")
-            self._need_activation(op.outputs[0])
-            self._check_rule(op, "float32_divide", wanted=True)
+        if self._is_float(op):
+            self._check_float(op)
             return
-        self._check_rule(op, "float32_divide", wanted=False)
-        activations = op.inputs[:1] if op.kind in _LINEAR_AXIS else op.inputs
+        rule = self._rule(op)
+        if rule in FLOAT_RULES:
+            raise ValueError(f"requantization rule {rule!r} on integers")
+        if op.kind == "RESCALE":
+            self._check_rescale(op)
+            return
+        activations = op.inputs[:1] if op.kind in LINEAR_AXIS else op.inputs
+        if op.kind == "DEQUANTIZE":
+            if output.dtype != "float32":
+                raise ValueError(f"its output is {output.dtype}, not float32")
+            if op.inputs[0] in self.sums:
+                return
         for index in activations:
             self._need_activation(index)
             if index in self.constants and op.kind not in _BROADCASTING:
                 raise ValueError(f"a constant in place of an activation: {self._tensor_label(index)}")
         if op.kind == "DEQUANTIZE":
-            if output.dtype != "float32":
-                raise ValueError(f"its output is {output.dtype}, not float32")
             return
         if op.kind == "ARG_MAX":
             if output.dtype not in ("int32", "int64") or output.quantization is not None:
                 raise ValueError(f"its output is {output.dtype}, not plain int32 or int64")
             return
+        if op.kind in LINEAR_AXIS:
+            self._check_constants_of(op, rule)
+        if rule == "none":
+            if output.dtype != "int32" or output.quantization is not None:
+                raise ValueError(f"its output is {output.dtype}, not a plain int32 accumulator")
+            self.accumulators.add(op.outputs[0])
+            return
         self._need_activation(op.outputs[0])
-        if op.kind == "QUANTIZE":
+        if op.kind in _RETYPING or rule == "half_even":
             return
         if any(tensors[index].dtype != output.dtype for index in activations):
             raise ValueError("its inputs and output are of different types")
-        if op.kind in _LINEAR_AXIS:
-            self._check_constants_of(op)
         if op.kind == "CONCATENATION" and output.dtype == "int8" and any(
                 tensors[index].quantization != output.quantization for index in activations):
             raise ValueError("int8 inputs quantized differently from the output")
@@ -193,10 +213,49 @@ class _Verifier:
         if op.kind in ("SOFTMAX", "LOGISTIC") and output.quantization != lowest:
             raise ValueError("its output is not quantized with scale 1/256 and the lowest zero point")
 
-    def _check_rule(self, op: Op, rule: str, wanted: bool) -> None:
+    def _is_float(self, op: Op) -> bool:
+        """Whether it is one of the data owner's or receiver's ops on float32."""
+        moved = op.kind in (*FLOAT_MOVES, "QUANTIZE") and self.circuit.tensors[op.inputs[0]].dtype == "float32"
+        return moved or op.kind in ("FLOAT_SOFTMAX", "FLOAT_UNARY")
+
+    def _check_float(self, op: Op) -> None:
+        source, output = (self.circuit.tensors[index] for index in (op.inputs[0], op.outputs[0]))
+        if source.dtype != "float32":
+            raise ValueError(f"it reads {source.dtype}, not float32")
+        if op.kind == "QUANTIZE":
+            self._need_activation(op.outputs[0])
+            if self._rule(op) not in FLOAT_RULES:
+                raise ValueError(f"requantization rule {self._rule(op)!r} on float32")
+            return
+        if op.inputs[0] in self.circuit.inputs:
+            raise ValueError("it reads float32 that is an input of the model, which only a QUANTIZE may")
+        if output.dtype != "float32":
+            raise ValueError(f"its output is {output.dtype}, not float32")
+
+    def _check_rescale(self, op: Op) -> None:
+        output = self.circuit.tensors[op.outputs[0]]
+        for index in op.inputs[:-1]:
+            if index < 0 or index in self.constants:
+                raise ValueError("a term that is no activation")
+            if index not in self.accumulators:
+                self._need_activation(index)
+        if op.inputs[-1] >= 0:
+            bias = self.circuit.tensors[op.inputs[-1]]
+            if op.inputs[-1] not in self.constants or bias.dtype != "int64" or len(bias.shape) != 1:
+                raise ValueError(f"a bias that is not a constant int64 vector: {self._tensor_label(op.inputs[-1])}")
+        if output.dtype != "int64":
+            self._need_activation(op.outputs[0])
+            return
+        quantization = output.quantization
+        if quantization is None or any(quantization.zero_point) or quantization.axis not in (
+                None, len(output.shape) - 1):
+            raise ValueError("an int64 sum that is not quantized along its last axis with zero points 0")
+        self.sums.add(op.outputs[0])
+
+    def _rule(self, op: Op) -> str:
+        """The rule of its requantization, ``""`` without one."""
         value = op.attributes.get("requantization") if isinstance(op.attributes, Mapping) else None
-        if isinstance(value, tuple) and value and (value[0] == rule) != wanted:
-            raise ValueError(f"requantization rule {str(value[0])[:40]!r} on these types")
+        return str(value[0])[:40] if isinstance(value, tuple) and value else ""
 
     def _need_activation(self, index: int) -> None:
         tensor = self.circuit.tensors[index]
@@ -205,21 +264,25 @@ class _Verifier:
         if tensor.quantization is None or len(tensor.quantization.scale) != 1:
             raise ValueError(f"an activation without exactly one scale: {self._tensor_label(index)}")
 
-    def _check_constants_of(self, op: Op) -> None:
+    def _check_constants_of(self, op: Op, rule: str) -> None:
         weights = self.circuit.tensors[op.inputs[1]]
         label = self._tensor_label(op.inputs[1])
         if op.inputs[1] not in self.constants:
             raise ValueError(f"weights that are not constant: {label}")
-        if weights.dtype != self.circuit.tensors[op.inputs[0]].dtype:
+        free = rule in ("half_even", "none")
+        if weights.dtype not in (_ACTIVATIONS if free else (self.circuit.tensors[op.inputs[0]].dtype,)):
             raise ValueError(f"{weights.dtype} weights: {label}")
         quantization = weights.quantization
         if quantization is None:
             raise ValueError(f"weights without a scale: {label}")
-        if len(quantization.scale) > 1 and (weights.dtype != "int8" or quantization.axis != _LINEAR_AXIS[op.kind]):
+        if len(quantization.scale) > 1 and (
+                weights.dtype != "int8" and not free or quantization.axis != LINEAR_AXIS[op.kind]):
             raise ValueError(f"{weights.dtype} weights quantized along axis {quantization.axis}: {label}")
-        if weights.dtype == "int8" and any(quantization.zero_point):
+        if weights.dtype == "int8" and any(quantization.zero_point) and not free:
             raise ValueError(f"int8 weights with a zero point: {label}")
         if len(op.inputs) == 3 and op.inputs[2] >= 0:
+            if rule == "none":
+                raise ValueError("a bare accumulator with a bias")
             bias = self.circuit.tensors[op.inputs[2]]
             if op.inputs[2] not in self.constants or bias.dtype != "int32" or len(bias.shape) != 1:
                 raise ValueError(f"a bias that is not a constant int32 vector: {self._tensor_label(op.inputs[2])}")
