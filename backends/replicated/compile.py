@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mpc_bridge.backends.sharing.circuit import INTERACTIVE, ONE, Circuit, Gate, Kind
+from mpc_bridge.backends.sharing.circuit import INTERACTIVE, ONE, Circuit, Gate, Kind, reached
 from mpc_bridge.backends.sharing.microcode import Assembler, Microprogram, Op
 
 #: Links: outgoing 0 goes to the previous role, 1 to the next; incoming 0 comes from the next role, 1 from the previous.
@@ -32,18 +32,7 @@ Components = tuple["int | None", "int | None"]
 @lru_cache(maxsize=512)
 def needed_messages(circuit: Circuit) -> tuple[int, ...]:
     """Interactive wires that an output of a finished circuit depends on, in order."""
-    reached = set()
-    stack = [*circuit.shared_outputs, *circuit.left_outputs]
-    while stack:
-        wire = stack.pop()
-        if wire == ONE or wire in reached:
-            continue
-        reached.add(wire)
-        gate = circuit.gates[wire]
-        stack.extend(gate.operands)
-        for pair in gate.pairs:
-            stack.extend(pair)
-    return tuple(wire for wire in sorted(reached) if circuit.gates[wire].kind in INTERACTIVE)
+    return tuple(wire for wire in reached(circuit) if circuit.gates[wire].kind in INTERACTIVE)
 
 
 class RoleCompiler:

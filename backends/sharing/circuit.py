@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Kind(IntEnum):
@@ -230,3 +231,20 @@ class Circuit:
     def reveal_inner(self, pairs: Sequence[Pair], constant: int) -> int:
         """``sum shared * right + right``, opened to the left holder only: a left wire."""
         return self._add(Gate(Kind.REVEAL_INNER, (constant,), tuple(pairs)))
+
+
+@lru_cache(maxsize=512)
+def reached(circuit: Circuit) -> tuple[int, ...]:
+    """Wires that an output of a finished circuit depends on, in order."""
+    found = set()
+    stack = [*circuit.shared_outputs, *circuit.left_outputs]
+    while stack:
+        wire = stack.pop()
+        if wire == ONE or wire in found:
+            continue
+        found.add(wire)
+        gate = circuit.gates[wire]
+        stack.extend(gate.operands)
+        for pair in gate.pairs:
+            stack.extend(pair)
+    return tuple(sorted(found))
