@@ -156,6 +156,8 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     "multiples": lambda value: _extents(value, 1),
     "block": lambda value: is_integer(value, 1, MAX_STEP),
     "symmetric": _boolean,
+    "adj_x": _boolean,
+    "adj_y": _boolean,
     "align_corners": _boolean,
     "half_pixel_centers": _boolean,
     "left_shift": lambda value: value == 20 and is_integer(value, 20, 20),
@@ -204,6 +206,8 @@ def _check_requantization(op: Op, value: object, dtype: str, channels: int) -> N
     for multiplier in multipliers:
         if not (isinstance(multiplier, float) and is_real(multiplier) and multiplier < limit):
             raise ValueError(f"requantization with the multiplier {_short(multiplier)}")
-        if rule == "half_even" and not (math.frexp(multiplier)[0] * 2**31).is_integer():
+    both = (*multipliers, cast(float, op.attributes.get("alpha_multiplier", 0.0)))
+    for multiplier in both if rule == "half_even" else ():
+        if not (math.frexp(multiplier)[0] * 2**31).is_integer():
             raise ValueError(f"requantization with the multiplier {multiplier!r}, of more than 31 significant bits")
     _check_bounds((low, high), dtype)

@@ -106,6 +106,7 @@ _WINDOW = ("window", "stride", "padding")
 
 OPS: tuple[OpKind, ...] = (
     # rules of all linear kinds: "mbqm", "half_even", "none"
+    # x has G * I channels: in groups, the g-th of G equal parts of the output channels reads the g-th of x's
     OpKind("CONV_2D", (2, 3), ("stride", "dilation", "padding", *_LINEAR), False, "x NHWC, weights OHWI, bias int32"),
     # output channel o reads input channel o // depth_multiplier (an int, at least 1)
     OpKind("DEPTHWISE_CONV_2D", (2, 3), ("stride", "dilation", "padding", "depth_multiplier", *_LINEAR), False,
@@ -121,6 +122,11 @@ OPS: tuple[OpKind, ...] = (
     OpKind("ADD", (2, 2), ("left_shift", "input_multipliers", *_LINEAR), False, "broadcasting sum of two tensors"),
     # as ADD
     OpKind("SUB", (2, 2), ("left_shift", "input_multipliers", *_LINEAR), False, "broadcasting difference"),
+    # rule "mbqm", multiplier float32(float32(s1 * s2) / s_out), or "half_even"; numpy broadcasting
+    OpKind("MUL", (2, 2), _LINEAR, False, "broadcasting product of two tensors"),
+    # adj_x, adj_y: bools, whether an operand's last two axes are read the other way round; leading axes broadcast.
+    # rule "mbqm", multiplier float32(s1 * s2) / s_out, or "half_even"
+    OpKind("BATCH_MATMUL", (2, 2), ("adj_x", "adj_y", *_LINEAR), False, "matrix products, x [..., M, K] y [..., K, N]"),
     # on raw integers: the zero points play no part
     OpKind("AVERAGE_POOL_2D", (1, 1), (*_WINDOW, "bounds"), False, "mean over valid cells, rounded as the type does"),
     OpKind("MAX_POOL_2D", (1, 1), (*_WINDOW, "bounds"), False, "maximum over valid cells, then the bounds"),
@@ -154,6 +160,9 @@ OPS: tuple[OpKind, ...] = (
     # align_corners, half_pixel_centers: bools; rows and columns as the output's shape says
     OpKind("RESIZE_NEAREST_NEIGHBOR", (1, 1), ("align_corners", "half_pixel_centers"), False,
            "x NHWC, rows and columns repeated or left out"),
+    # as before; raw integers are mixed in 10 fractional bits (see interpolation) and rounded half away from zero
+    OpKind("RESIZE_BILINEAR", (1, 1), ("align_corners", "half_pixel_centers"), False,
+           "x NHWC, every cell mixed from the four around it"),
     # block: at least 1; channels are ordered by row in the block, column in the block, channel of the larger image
     OpKind("SPACE_TO_DEPTH", (1, 1), ("block",), False, "x NHWC, blocks of cells to channels"),
     OpKind("DEPTH_TO_SPACE", (1, 1), ("block",), False, "x NHWC, channels to blocks of cells"),
@@ -176,6 +185,9 @@ OPS: tuple[OpKind, ...] = (
     # rule "mbqm", multiplier float32(s_in / s_out); where x < zero_point, alpha_multiplier, not negative,
     # below 2**30: float32(s_in * alpha / s_out)
     OpKind("LEAKY_RELU", (1, 1), ("alpha_multiplier", *_LINEAR), False, "requantized, negative values times alpha"),
+    # alpha broadcasts to x. Rule "mbqm", multiplier float32(s_in / s_out), or "half_even"; where x < zero_point,
+    # alpha_multiplier by the same rule, not negative, below 2**30: float32(float32(s_in * s_alpha) / s_out)
+    OpKind("PRELU", (2, 2), ("alpha_multiplier", *_LINEAR), False, "requantized, negative values times a tensor"),
     # multipliers: (float32(s_in / 128 / s_out), float32(s_in / 128 / float32(3 / 32768))), doubles from 2**-16 on, the
     # first below 1, the second below 2**30
     OpKind("HARD_SWISH", (1, 1), ("multipliers",), False, "x * relu6(x + 3) / 6 in 16-bit fixed point"),
@@ -209,8 +221,9 @@ FLOAT_RULES: tuple[str, ...] = ("float32_divide", "float32_divide_even", "float3
 
 #: What a ``requantization`` may name, with the kinds that may name it.
 RULES: dict[str, tuple[str, ...]] = {
-    "mbqm": (*LINEAR_AXIS, "ADD", "SUB", "MEAN", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU"),
-    "half_even": (*LINEAR_AXIS, "MEAN", "AVERAGE", "QUANTIZE"),
+    "mbqm": (*LINEAR_AXIS, "ADD", "SUB", "MEAN", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU",
+             "MUL", "BATCH_MATMUL", "PRELU"),
+    "half_even": (*LINEAR_AXIS, "MEAN", "AVERAGE", "QUANTIZE", "MUL", "BATCH_MATMUL", "PRELU"),
     "none": tuple(LINEAR_AXIS),
     "float64_half_away": ("FULLY_CONNECTED",),
     **{rule: ("QUANTIZE",) for rule in FLOAT_RULES},

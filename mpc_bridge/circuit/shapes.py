@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mpc_bridge.circuit.graph import Op
+from mpc_bridge.circuit.interpolation import mixture
 
 Shape = tuple[int, ...]
 Rule = Callable[[dict[str, Any], Sequence[Shape], Shape], Shape]
@@ -63,8 +64,8 @@ def _conv_2d(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shap
     x, weights = shapes[0], shapes[1]
     _need_rank(x, 4, "input")
     _need_rank(weights, 4, "weights")
-    if weights[3] != x[3]:
-        raise ValueError(f"weights for {weights[3]} channels on an input of {x[3]}")
+    if x[3] % weights[3] or weights[0] % (x[3] // weights[3]):
+        raise ValueError(f"{weights[0]} filters of {weights[3]} channels on an input of {x[3]}")
     _need_bias(shapes, weights[0])
     return (x[0], *_window_shape(attributes, x, (weights[1], weights[2])), weights[0])
 
@@ -108,6 +109,25 @@ def _transpose_conv(attributes: dict[str, Any], shapes: Sequence[Shape], declare
 
 def _broadcast(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     return tuple(int(extent) for extent in np.broadcast_shapes(shapes[0], shapes[1]))
+
+
+def _batch_matmul(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    for shape in shapes:
+        if len(shape) < 2:
+            raise ValueError(f"an operand of shape {shape} is no matrix")
+    (rows, depth), (inner, columns) = (
+        shape[-2:][::-1] if attributes[name] else shape[-2:] for name, shape in zip(("adj_x", "adj_y"), shapes,
+                                                                                   strict=True))
+    if depth != inner:
+        raise ValueError(f"matrices of {depth} columns times matrices of {inner} rows")
+    batch = np.broadcast_shapes(shapes[0][:-2], shapes[1][:-2])
+    return (*(int(extent) for extent in batch), rows, columns)
+
+
+def _prelu(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    if _broadcast(attributes, shapes, declared) != shapes[0]:
+        raise ValueError(f"alpha of shape {shapes[1]} for an input of shape {shapes[0]}")
+    return shapes[0]
 
 
 def _pool(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
@@ -223,6 +243,13 @@ def _resize(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape
     return (shapes[0][0], *declared[1:3], shapes[0][3])
 
 
+def _resize_bilinear(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
+    result = _resize(attributes, shapes, declared)
+    for axis in _ROWS_COLUMNS:
+        mixture(shapes[0][axis], result[axis], attributes["align_corners"], attributes["half_pixel_centers"])
+    return result
+
+
 def _space_to_depth(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shape) -> Shape:
     x, block = shapes[0], attributes["block"]
     _need_rank(x, 4, "input")
@@ -281,6 +308,8 @@ _RULES: dict[str, Rule] = {
     "TRANSPOSE_CONV": _transpose_conv,
     "ADD": _broadcast,
     "SUB": _broadcast,
+    "MUL": _broadcast,
+    "BATCH_MATMUL": _batch_matmul,
     "MAXIMUM": _broadcast,
     "MINIMUM": _broadcast,
     "AVERAGE_POOL_2D": _pool,
@@ -301,6 +330,7 @@ _RULES: dict[str, Rule] = {
     "PACK": _pack,
     "TILE": _tile,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
+    "RESIZE_BILINEAR": _resize_bilinear,
     "SPACE_TO_DEPTH": _space_to_depth,
     "DEPTH_TO_SPACE": _depth_to_space,
     "MIRROR_PAD": _mirror_pad,
@@ -313,6 +343,7 @@ _RULES: dict[str, Rule] = {
     "RELU6": _elementwise,
     "RELU_N1_TO_1": _elementwise,
     "LEAKY_RELU": _elementwise,
+    "PRELU": _prelu,
     "HARD_SWISH": _elementwise,
     "LOGISTIC": _elementwise,
     "TANH": _elementwise,

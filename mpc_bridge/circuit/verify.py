@@ -32,7 +32,7 @@ MAX_BIAS = 2**62
 #: Kinds whose input and output may be of any two 8-bit types; so may all with the rule "half_even".
 _RETYPING = ("QUANTIZE", "RESCALE", "TABLE")
 #: Kinds of which an input may be a constant.
-_BROADCASTING = ("ADD", "SUB", "MAXIMUM", "MINIMUM")
+_BROADCASTING = ("ADD", "SUB", "MAXIMUM", "MINIMUM", "MUL", "BATCH_MATMUL", "PRELU")
 
 
 def verify(circuit: Circuit) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.circuit.reference import elementwise, functions, linear, moves, pooling
+from mpc_bridge.circuit.reference import elementwise, functions, linear, moves, pooling, products, resize
 from mpc_bridge.circuit.reference.operands import Array, Kernel, Operands
 from mpc_bridge.circuit.reference.softmax import softmax
 from mpc_bridge.errors import CircuitError, InputError
@@ -20,6 +20,8 @@ KERNELS: Mapping[str, Kernel] = {
     "TRANSPOSE_CONV": linear.transpose_conv,
     "ADD": elementwise.add,
     "SUB": elementwise.add,
+    "MUL": products.mul,
+    "BATCH_MATMUL": products.batch_matmul,
     "MAXIMUM": elementwise.maximum,
     "MINIMUM": elementwise.maximum,
     "ARG_MAX": elementwise.arg_max,
@@ -40,6 +42,7 @@ KERNELS: Mapping[str, Kernel] = {
     "PACK": moves.pack,
     "TILE": moves.tile,
     "RESIZE_NEAREST_NEIGHBOR": moves.resize_nearest_neighbor,
+    "RESIZE_BILINEAR": resize.resize_bilinear,
     "SPACE_TO_DEPTH": moves.space_to_depth,
     "DEPTH_TO_SPACE": moves.depth_to_space,
     "MIRROR_PAD": moves.mirror_pad,
@@ -52,6 +55,7 @@ KERNELS: Mapping[str, Kernel] = {
     "RELU6": elementwise.relu,
     "RELU_N1_TO_1": elementwise.relu,
     "LEAKY_RELU": functions.leaky_relu,
+    "PRELU": products.prelu,
     "HARD_SWISH": functions.hard_swish,
     "LOGISTIC": functions.logistic,
     "TANH": functions.tanh,

@@ -30,14 +30,19 @@ def _with_bias(operands: Operands, acc: Ints) -> Ints:
 
 
 def conv_2d(operands: Operands) -> Array:
-    """``sum (x - zx)(w - zw) + b`` over each window; x NHWC, weights OHWI."""
+    """``sum (x - zx)(w - zw) + b`` over each window; x NHWC, weights OHWI, in groups where I is a part of x's."""
     # centred first, so that padded cells contribute nothing
     image = padded(operands.centred(0), operands.padding(), 0)
     weights = operands.centred(1)
-    channels = len(weights)
+    depth = weights.shape[3]
+    groups = image.shape[3] // depth
     view = windows(image, weights.shape[1:3], operands.pair("stride"), operands.pair("dilation"))
-    patches = view.transpose(0, 1, 2, 4, 5, 3).reshape(-1, weights.size // channels)
-    acc = _product(patches, weights.reshape(channels, -1)).reshape(*view.shape[:3], channels)
+    patches = view.transpose(0, 1, 2, 4, 5, 3)
+    sums = [
+        _product(patches[..., g * depth : (g + 1) * depth].reshape(-1, part[0].size), part.reshape(len(part), -1))
+        for g, part in enumerate(np.split(weights, groups))
+    ]
+    acc = np.concatenate(sums, axis=1).reshape(*view.shape[:3], len(weights))
     return operands.requantized(_with_bias(operands, acc))
 
 
