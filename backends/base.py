@@ -73,7 +73,10 @@ class Engine(Protocol):
         ...
 
     def weights(self, step: Linear, shares: Sequence[Share]) -> Share:
-        """Once per linear step in setup: packs weight and bias shares into what :meth:`linear` wants."""
+        """Packs weight and bias shares into what :meth:`linear` wants: once per linear step, in setup.
+
+        Where the second operand is an activation, online, right before :meth:`linear`: its one share alone.
+        """
         ...
 
     def finish_setup(self) -> None:

@@ -75,9 +75,11 @@ class PlaintextEngine:
         return _decode(self._values[step.output], message)
 
     def weights(self, step: Linear, shares: Sequence[Share]) -> tuple[IntArray, IntArray | None]:
-        """Weights and bias (None without one), modulo the step's ring."""
+        """Weights less ``weight_zero`` and bias (None without one), modulo the step's ring."""
         weights, *bias = (signed(share, step.ring) for share in shares)
-        return weights, bias[0] if bias else None
+        g = step.geometry
+        layout = (*g.kernel, g.out_channels) if step.depthwise else (g.out_channels, *g.kernel, g.in_channels)
+        return weights.reshape(layout) - step.weight_zero, bias[0] if bias else None
 
     def finish_setup(self) -> None:
         """Nothing to check."""
@@ -105,17 +107,19 @@ class PlaintextEngine:
                 pooled = sum((seen for _, _, seen in cells(image, g, 0)), np.zeros((), np.int64))
             else:
                 pooled = x.sum(axis=step.axes) if step.axes else x
-            total = total + np.int64(coefficient) * pooled
+            # one for all, or one per position along the last axis
+            total = total + np.array(coefficient, np.int64) * pooled
         return signed(total, step.ring).reshape(self._values[step.output].shape)
 
     def requantize(self, step: Requantize, x: IntArray) -> IntArray:
-        """``clamp((acc * m + c) >> s, 0, high)`` per channel, less one at negative ties; then at least ``low``."""
+        """``clamp((acc * m + c) >> s, 0, high)`` per channel, less one at chosen ties; then at least ``low``."""
         channels = x.reshape(-1, len(step.multiplier))
         z = signed(channels * np.array(step.multiplier, np.int64) + np.array(step.constant, np.int64), step.bits)
         q = z >> step.shift
         if step.tie is not None:
             changes = (z - np.array(step.tie.delta, np.int64)) >> step.shift != q
-            q = q - (changes & (q <= step.tie.zero))
+            chosen = q <= step.tie.zero if step.tie.parity is None else q % 2 == step.tie.parity
+            q = q - (changes & chosen)
         clamped: IntArray = np.maximum(np.clip(q, 0, step.high), step.low)
         return clamped.reshape(self._values[step.output].shape)
 

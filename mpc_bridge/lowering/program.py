@@ -132,9 +132,10 @@ class Affine(_Step):
     """Local: ``out = sum_i coefficients[i] * pool(inputs[i]) + constant`` modulo ``2**ring``.
 
     Inputs are activations, accumulators or weights (a bias), and broadcast to the output's shape (numpy rules). A
-    coefficient is one integer, or one per position along the output's last axis. With ``geometry`` set there is one NHWC input and ``pool`` is
-    the sum over each window's cells inside the image; with ``axes`` it is the sum over those axes. Either way the
-    output holds the sums in their order, in a shape that may differ (extents of 1 dropped, axes joined).
+    coefficient is one integer, or one per position along the output's last axis. With ``geometry`` set there is one
+    NHWC input and ``pool`` is the sum over each window's cells inside the image; with ``axes`` it is the sum over those
+    axes. Either way the output holds the sums in their order, in a shape that may differ (extents of 1 dropped, axes
+    joined).
     """
 
     primitive: ClassVar[str] = "affine"

@@ -40,8 +40,12 @@ class Prepared:
 
 
 def weight_steps(program: Program) -> dict[int, tuple[int, ...]]:
-    """Step index of each linear step → its weight and bias values."""
-    return {index: step.inputs[1:] for index, step in enumerate(program.steps) if isinstance(step, Linear)}
+    """Step index of each linear step with weights → its weight and bias values.
+
+    A linear step whose second operand is an activation, a product of two, is not one of them.
+    """
+    return {index: step.inputs[1:] for index, step in enumerate(program.steps)
+            if isinstance(step, Linear) and program.values[step.inputs[1]].kind == "weight"}
 
 
 def run_setup(engine: Engine, program: Program, read_message: ReadMessage, meter: CostMeter) -> Prepared:
@@ -55,8 +59,8 @@ def run_setup(engine: Engine, program: Program, read_message: ReadMessage, meter
         wanting = weight_steps(program)
         packed: dict[int, Share] = {}
         shares: dict[int, Share] = {}
-        elsewhere = {value for step in program.steps if not isinstance(step, Input)
-                     for value in (step.inputs[:1] if isinstance(step, Linear) else step.inputs)}
+        elsewhere = {value for index, step in enumerate(program.steps) if not isinstance(step, Input)
+                     for value in (step.inputs[:1] if index in wanting else step.inputs)}
         for index, step in enumerate(program.steps):
             if not (isinstance(step, Input) and step.owner == "model"):
                 continue
@@ -95,7 +99,11 @@ def run_online(engine: Engine, program: Program, prepared: Prepared, read_messag
             elif isinstance(step, Output):
                 write_output(index, step, engine.output(step, shares[step.inputs[0]]))
             elif isinstance(step, Linear):
-                shares[step.output] = engine.linear(step, shares[step.inputs[0]], prepared.packed[index])
+                if index in prepared.packed:
+                    packed = prepared.packed[index]
+                else:
+                    packed = engine.weights(step, [shares[value] for value in step.inputs[1:]])
+                shares[step.output] = engine.linear(step, shares[step.inputs[0]], packed)
             else:
                 shares[step.output] = _compute(engine, step, [shares[value] for value in step.inputs])
         for value in step.inputs:

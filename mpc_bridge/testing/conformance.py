@@ -124,6 +124,22 @@ def _move_cases() -> list[Case]:
             total = b.add(Affine(0, "sum", (padded, padded), b.accumulator((1, 6, 3, 9), ring), (1, 2), 5, ring=ring))
             outputs.append(_requantize_all(b, total, ring, 2))
         cases.append(b.finish(f"moves-ring{ring}", *outputs))
+    for ring in (0, 24, 64):
+        b = Builder(np.random.default_rng(50 + ring))
+        x = b.input((2, 3, 5, 7), ring, True)
+        turned = b.activation((7, 2, 5, 3), ring)
+        b.add(Move(0, "m", (x,), turned, "transpose", permutation=(3, 0, 2, 1)))
+        # backwards, repeated, left out
+        positions = ((1,), (0, 1, 2, 2), (4, 2, 0), tuple(range(7)) * 2)
+        taken = b.add(Move(0, "m", (x,), b.activation((1, 4, 3, 14), ring), "take", taken=positions))
+        again = b.activation((4, 1, 3, 14), ring)
+        b.add(Move(0, "m", (taken,), again, "transpose", permutation=(1, 0, 2, 3)))
+        outputs = [turned, taken, again]
+        if ring:
+            outputs.extend(
+                _requantize_all(b, b.add(Affine(0, "sum", (value,), b.accumulator(b.values[value].shape, ring), (3,),
+                                                ring=ring)), ring, 2) for value in (turned, again))
+        cases.append(b.finish(f"transpose-take-ring{ring}", *outputs))
     return cases
 
 
@@ -151,6 +167,40 @@ def _linear_cases() -> list[Case]:
     return cases
 
 
+def _product_cases() -> list[Case]:
+    """Products of two activations: what the model computes times what it computes."""
+    geometries = {
+        "dense": (Geometry(1, 1, 1, 19, 1, 1, 6), False),
+        "rows": (Geometry(1, 7, 1, 12, 7, 1, 9), False),
+        "conv": (Geometry(1, 5, 6, 3, 5, 6, 4, (3, 2), (1, 1), (1, 1), 1, 0), False),
+        "elementwise": (Geometry(1, 1, 1, 70, 1, 1, 70), True),
+        "depthwise": (Geometry(1, 5, 4, 6, 5, 4, 6, (3, 3), (1, 1), (1, 1), 1, 1), True),
+    }
+    cases: list[Case] = []
+    for ring in RINGS:
+        for position, (name, (g, depthwise)) in enumerate(geometries.items()):
+            b = Builder(np.random.default_rng(ring + position))
+            x = b.input((g.batch, g.in_height, g.in_width, g.in_channels), ring)
+            layout = (*g.kernel, g.out_channels) if depthwise else (g.out_channels, *g.kernel, g.in_channels)
+            w = b.input(layout if position % 2 else (int(np.prod(layout)),), ring, bits=True)
+            if position % 2:
+                # computed, not shared: its form comes from a protocol
+                doubled = b.activation(layout, ring)
+                w = b.add(Lookup(0, "table", (w,), doubled, tuple((3 * i + 7) % 256 for i in range(256))))
+            out = b.accumulator((g.batch, g.out_height, g.out_width, g.out_channels), ring)
+            b.add(Linear(0, name, (x, w), out, g, depthwise, (0, 77)[ring % 2], ring, (131, 0, 5)[position % 3]))
+            result = b.activation(b.values[out].shape)
+            shift = ring - 11
+            b.add(Requantize(0, "requantize", (out,), result, (1 << max(0, shift - 12),), (50 << shift,), shift, ring))
+            cases.append(b.finish(f"product-{name}-ring{ring}", result))
+    b = Builder(np.random.default_rng(9))
+    x = b.input((1, 1, 1, 40), 33)
+    g = Geometry(1, 1, 1, 40, 1, 1, 40)
+    square = b.add(Linear(0, "square", (x, x), b.accumulator((1, 1, 1, 40), 33), g, True, 128, 33, 128))
+    cases.append(b.finish("product-square-ring33", _requantize_all(b, square, 33, 6)))
+    return cases
+
+
 def _affine_cases() -> list[Case]:
     cases: list[Case] = []
     for ring in RINGS:
@@ -166,6 +216,34 @@ def _affine_cases() -> list[Case]:
             _requantize_all(b, value, ring, shift) for value, shift in ((total, 8), (pooled, 3), (mean, 5), (first, 1))
         ]
         cases.append(b.finish(f"affine-ring{ring}", *outputs))
+        b = Builder(np.random.default_rng(100 + ring))
+        # a coefficient per channel on an activation and on a sum of products, and a bias at product scale
+        x, w = b.input((1, 4, 3, 5), ring), b.weight((5, 1, 1, 5), ring, -128, 127)
+        acc = b.add(Linear(0, "linear", (x, w), b.accumulator((1, 4, 3, 5), ring), Geometry(1, 4, 3, 5, 4, 3, 5),
+                           False, 9, ring))
+        wide = 2 ** (ring - 3)
+        bias = b.weight((5,), ring, -wide, wide + 12345)
+        many, few = (tuple(int(m) for m in b.rng.integers(-(2**31), 2**31, 5)) for _ in range(2))
+        total = b.accumulator((1, 4, 3, 5), ring)
+        b.add(Affine(0, "rescale", (acc, x, bias), total, (many, few, 1), -77, ring=ring))
+        cases.append(b.finish(f"affine-channels-ring{ring}", _requantize_all(b, total, ring, ring - 10)))
+    return cases
+
+
+def _output_cases() -> list[Case]:
+    """Revealed sums: negative ones, and the ends of the ring."""
+    cases: list[Case] = []
+    for ring in RINGS:
+        b = Builder(np.random.default_rng(ring))
+        x, w = b.input((1, 1, 1, 30), ring), b.weight((11, 1, 1, 30), ring, -128, 127)
+        bias = b.weight((11,), ring, -(2 ** (ring - 2)), 2 ** (ring - 2))
+        sums = b.add(Linear(0, "linear", (x, w), b.accumulator((1, 11), ring), Geometry(1, 1, 1, 30, 1, 1, 11), False,
+                            128, ring))
+        total = b.add(Affine(0, "bias", (sums, bias), b.accumulator((1, 11), ring), (1, 1), ring=ring))
+        bits = b.input((1, 5), ring, False, np.array([0, 1, 2, 254, 255]))
+        ends = b.add(Affine(0, "ends", (bits,), b.accumulator((1, 5), ring), (2 ** (ring - 9),), -(2 ** (ring - 1)),
+                            ring=ring))
+        cases.append(b.finish(f"revealed-sums-ring{ring}", sums, total, ends))
     return cases
 
 
@@ -203,6 +281,41 @@ def _requantize_cases() -> list[Case]:
                     again = b.add(Affine(0, "twice", (out,), b.accumulator(size, ring), (2,), 1, ring=ring))
                     outputs.append(_requantize_all(b, again, ring, 1))
                 cases.append(b.finish(f"requantize-ring{ring}-{'x'.join(map(str, size))}{'-tie' * tie}", *outputs))
+    return cases
+
+
+def _parity_cases() -> list[Case]:
+    """Half to even: an activation and its half, with ties at every second value, and whatever else a shift leaves."""
+    cases: list[Case] = []
+    for ring in RINGS:
+        for parity in (0, 1):
+            b = Builder(np.random.default_rng(ring + parity))
+            x = b.input((1, 256), ring, False, np.arange(256))
+            shift = ring - 12
+            # z = (5 x - 500) / 2 in units of 2**shift: below 0 and above 255 too; every second one is a tie
+            half = 1 << shift - 1
+            acc = b.add(Affine(0, "halves", (x,), b.accumulator((1, 256), ring), (5 * half,), -500 * half, ring=ring))
+            outputs = []
+            for low, high, bit, delta in ((0, 255, shift - 1, half), (3, 80, shift - 3, half >> 1), (0, 255, 0, 1)):
+                form = b.activation((1, 256), ring if low else 0, True, high)
+                rule = TieRule(bit, 0, (delta,), parity)
+                outputs.append(b.add(
+                    Requantize(0, "requantize", (acc,), form, (1,), (half,), shift, ring, low, high, rule)))
+            cases.append(b.finish(f"half-even-ring{ring}-parity{parity}", *outputs))
+        for size, channels in (((1, 9, 7, 8), 8), ((1, 37, 41, 9), 9)):
+            b = Builder(np.random.default_rng(ring * 3 + channels))
+            x = b.input(size, ring)
+            shift, parity = ring - 12, channels % 2
+            acc = b.add(Affine(0, "spread", (x,), b.accumulator(size, ring), (1,), -128, ring=ring))
+            unit = shift - 4
+            multiplier = tuple(int(v) << unit for v in b.rng.integers(4, 16, channels))
+            constant = tuple(int(v) << unit for v in b.rng.integers(0, 3000, channels))
+            rule = TieRule(unit, 0, tuple(int(v) << unit for v in b.rng.integers(0, 16, channels)), parity)
+            out = b.activation(size, ring, True, 200)
+            b.add(Requantize(0, "requantize", (acc,), out, multiplier, constant, shift, ring, 0, 200, rule))
+            again = b.add(Affine(0, "twice", (out,), b.accumulator(size, ring), (2,), 1, ring=ring))
+            name = f"half-even-ring{ring}-{'x'.join(map(str, size))}"
+            cases.append(b.finish(name, out, _requantize_all(b, again, ring, 1)))
     return cases
 
 
@@ -253,10 +366,13 @@ def cases() -> list[Case]:
     return [
         *_move_cases(),
         *_linear_cases(),
+        *_product_cases(),
         *_affine_cases(),
         *_requantize_cases(),
+        *_parity_cases(),
         *_maximum_cases(),
         *_lookup_cases(),
+        *_output_cases(),
     ]
 
 
