@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mpc_bridge.circuit.graph import Attribute
 from mpc_bridge.circuit.ops import BY_NAME
-from mpc_bridge.importers.tflite import functions, moves, schema
+from mpc_bridge.importers.tflite import functions, moves, products, schema
 from mpc_bridge.importers.tflite.parse import FileTensor
 from mpc_bridge.importers.tflite.scales import (
     convolution_multipliers,
@@ -55,9 +55,9 @@ def _convolution(site: Site, depthwise: bool) -> Node:
         options = site.options(schema.Options.Conv2DOptions)
         channels = weights.shape[0]
         if weights.shape[3] != x.shape[3]:
-            if weights.shape[3] and x.shape[3] % weights.shape[3] == 0:
-                raise UnsupportedOperatorError("grouped convolution")
-            raise site.corrupt(f"weights of shape {weights.shape} on an input of shape {x.shape}")
+            depth = weights.shape[3]
+            if depth == 0 or x.shape[3] % depth or channels % (x.shape[3] // depth):
+                raise site.corrupt(f"weights of shape {weights.shape} on an input of shape {x.shape}")
     bias = site.bias(2, channels)
     stride = site.steps(options, slots.StrideH, slots.StrideW)
     dilation = site.steps(options, slots.DilationHFactor, slots.DilationWFactor, default=1)
@@ -272,6 +272,7 @@ CONVERSIONS: dict[str, Callable[[Site], Node | tuple[Node, ...]]] = {
     "REDUCE_MAX": _reduce_max,
     "REDUCE_MIN": _reduce_max,
     **moves.CONVERSIONS,
+    **products.CONVERSIONS,
     "CONCATENATION": _concatenation,
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _dequantize,

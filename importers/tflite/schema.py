@@ -64,8 +64,10 @@ class Options(IntEnum):
     SoftmaxOptions = 9
     ConcatenationOptions = 10
     AddOptions = 11
+    ResizeBilinearOptions = 15
     ReshapeOptions = 17
     SpaceToDepthOptions = 19
+    MulOptions = 21
     ReducerOptions = 27
     SubOptions = 28
     SqueezeOptions = 30
@@ -79,6 +81,7 @@ class Options(IntEnum):
     MirrorPadOptions = 77
     SplitVOptions = 79
     DepthToSpaceOptions = 94
+    BatchMatMulOptions = 101
 
 
 class Model(IntEnum):
@@ -223,6 +226,19 @@ class SubOptions(IntEnum):
     FusedActivationFunction = 0
 
 
+class MulOptions(IntEnum):
+    """Slots of MulOptions."""
+
+    FusedActivationFunction = 0
+
+
+class BatchMatMulOptions(IntEnum):
+    """Slots of BatchMatMulOptions."""
+
+    AdjX = 0
+    AdjY = 1
+
+
 class SoftmaxOptions(IntEnum):
     """Slots of SoftmaxOptions."""
 
@@ -289,6 +305,13 @@ class ResizeNearestNeighborOptions(IntEnum):
 
     AlignCorners = 0
     HalfPixelCenters = 1
+
+
+class ResizeBilinearOptions(IntEnum):
+    """Slots of ResizeBilinearOptions: the first two are of old files, which nothing reads."""
+
+    AlignCorners = 2
+    HalfPixelCenters = 3
 
 
 class LeakyReluOptions(IntEnum):

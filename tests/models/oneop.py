@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tests.models import oneop_elementwise, oneop_functions, oneop_linear, oneop_moves, oneop_pools
+from tests.models import oneop_elementwise, oneop_functions, oneop_linear, oneop_moves, oneop_pools, oneop_products
 from tests.models.oneop_parts import HIGH, LOW, Case
 
 Array = npt.NDArray[np.generic]
@@ -22,7 +22,7 @@ Array = npt.NDArray[np.generic]
 def cases() -> list[Case]:
     """Every model as ``(id, bytes)``; ids are unique and start with the op."""
     return [*oneop_linear.cases(), *oneop_pools.cases(), *oneop_elementwise.cases(), *oneop_functions.cases(),
-            *oneop_moves.cases()]
+            *oneop_moves.cases(), *oneop_products.cases()]
 
 
 def samples(tensors: Sequence[tuple[tuple[int, ...], str]], seed: int = 0) -> list[list[Array]]:

@@ -73,14 +73,15 @@ def _conv(
     stride: Pair = (1, 1), dilation: Pair = (1, 1), padding: str = "SAME", activation: str = "NONE",
     per_channel: bool = True, s_x: float = 0.0235, z_x: int | None = None, s_w: float | None = None,
     z_w: int | None = None, s_out: float | None = None, z_out: int | None = None, bias: str = "random",
-    data: Array | None = None,
+    data: Array | None = None, groups: int = 1,
 ) -> Case:
     generator = _generator(name)
     x = tensor(shape, dtype, s_x, z_x)
-    weights = _weights(generator, (channels, *kernel, shape[3]), dtype, 0, per_channel and dtype == "int8", s_w, z_w)
+    depth = shape[3] // groups
+    weights = _weights(generator, (channels, *kernel, depth), dtype, 0, per_channel and dtype == "int8", s_w, z_w)
     if data is not None:
         weights = TensorSpec(weights.shape, dtype, weights.scale, weights.zero_point, 0, data.reshape(weights.shape))
-    fan_in = kernel[0] * kernel[1] * shape[3]
+    fan_in = kernel[0] * kernel[1] * depth
     rows, columns = (out_extent(shape[1 + i], kernel[i], stride[i], dilation[i], padding) for i in (0, 1))
     out = tensor((shape[0], rows, columns, channels), dtype,
                   _filling(x, weights, fan_in) if s_out is None else s_out, z_out)
@@ -126,6 +127,15 @@ def _convolutions() -> Iterator[Case]:
                     s_out=0.01, bias="zero", data=weights)
         yield _conv(f"{dtype}-multiplier-above-one", dtype, shape=(1, 16, 16, 1), kernel=(1, 1), s_x=0.3, s_w=0.7,
                     s_out=0.11, bias="zero", data=weights)
+        six = (1, 7, 6, 6)
+        yield _conv(f"{dtype}-groups", dtype, shape=six, channels=9, groups=3)
+        yield _conv(f"{dtype}-groups-of-one", dtype, shape=six, channels=12, groups=6, kernel=(3, 2))
+        yield _conv(f"{dtype}-groups-stride23", dtype, shape=(2, 7, 8, 8), channels=4, groups=2, stride=(2, 3),
+                    padding="VALID", activation="RELU", z_out=LOW[dtype] + 17)
+        yield _conv(f"{dtype}-groups-dilated-rows", dtype, shape=six, channels=4, groups=2, dilation=(2, 1))
+        yield _conv(f"{dtype}-groups-dilated-columns", dtype, shape=six, channels=4, groups=2, dilation=(1, 2))
+        yield _conv(f"{dtype}-groups-dilated", dtype, shape=six, channels=4, groups=2, dilation=(2, 2), z_x=extreme)
+        yield _conv(f"{dtype}-groups-pointwise", dtype, shape=six, channels=4, groups=2, kernel=(1, 1))
     yield _conv("int8-per-tensor", "int8", per_channel=False)
     yield _conv("int8-per-tensor-RELU6", "int8", per_channel=False, activation="RELU6")
     for zero_point in (0, 1, 255):
