@@ -173,7 +173,7 @@ class Requantize(_Step):
 
     ``c`` is the channel: the last axis of the accumulator, whose extent is ``len(multiplier)``, or one entry for all.
     ``bits`` (N): ``acc * m + c`` is in ``[-2**(N-1), 2**(N-1))`` for every accumulator the public bound allows;
-    ``N <= ring`` of the accumulator and ``N - shift >= 10``.
+    so is that less ``delta[c]`` where a tie rule has parity 0. ``N <= ring`` of the accumulator, ``N - shift >= 10``.
     Input and output hold the same elements in the same order; their shapes may differ (an average pool whose windows
     differ in size has one "channel" per position). ``tie`` adds the sign-dependent rule.
     """
