@@ -32,6 +32,22 @@ def test_elementwise_in_place(device: Device) -> None:
     assert (x == wanted).all()
 
 
+@pytest.mark.parametrize("n", (0, *EDGES))
+def test_unmask_bits(device: Device, n: int) -> None:
+    rng = np.random.default_rng(n)
+    for width in (0, 1, 8):
+        q, r = (rng.integers(0, 1 << width, n, dtype=np.uint8) for _ in range(2))
+        bits = np.array([r >> b & 1 for b in range(width)], np.uint64).reshape(width, n)
+        mine = ring(rng, width * n).reshape(width, n)
+        summands = (device.ring_unmask_bits(q ^ r, masks, width, first) for masks, first in ((mine, True),
+                                                                                           (bits - mine, False)))
+        assert (sum(summands) == q).all()
+    with pytest.raises(KernelError, match="masks"):
+        device.ring_unmask_bits(np.zeros(3, np.uint8), np.zeros(5, np.uint64), 2, True)
+    with pytest.raises(KernelError, match="size"):
+        device.ring_unmask_bits(np.zeros(3, np.uint8), np.zeros(27, np.uint64), 9, True)
+
+
 @pytest.mark.parametrize("channels", (1, 2, 3, 8, 17, 64, 65))
 def test_channel_affine(device: Device, channels: int) -> None:
     rng = np.random.default_rng(channels)

@@ -133,6 +133,15 @@ class PlaneLane:
         else:
             self._device.bits_unslice(rows, self.lanes, target)
 
+    def load(self, register: int, rows: DeviceBuffer) -> None:
+        """Whole planes, as messages hold them, into registers."""
+        count = len(rows) // self.bytes
+        self._device.planes_load(rows, self.planes[register : register + count], self.bytes)
+
+    def save(self, register: int, count: int) -> DeviceBuffer:
+        """``count`` registers as messages hold planes."""
+        return self._device.planes_save(self.planes[register : register + count], self.bytes)
+
     def run(self, stage: int) -> list[DeviceBuffer]:
         """Runs one stage on :attr:`incoming`; one outgoing buffer per link."""
         part = self.program.stages[stage]

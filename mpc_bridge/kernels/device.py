@@ -223,6 +223,25 @@ class Device(PlaneMachine, WideRing, BinaryField):
         self._check(self._lib.mpcb_axis_sum(self._ring(x), outer, axis, inner, self._ring(out, True)), "axis_sum")
         return out
 
+    def ring_unmask_bits(
+        self, opened: ByteArray, masks: RingArray, width: int, add_opened: bool, out: RingArray | None = None
+    ) -> RingArray:
+        """One summand of q where ``opened = q ^ r`` is public: ``masks`` ``[width, n]`` shares the bits of r.
+
+        The ``opened`` itself is added by one party. ``width`` is at most 8.
+        """
+        if masks.size != width * opened.size:
+            raise size_error("ring_unmask_bits", "masks", masks.size, width * opened.size)
+        if out is None:
+            out = np.empty(opened.shape, np.uint64)
+        elif out.size != opened.size:
+            raise size_error("ring_unmask_bits", "out", out.size, opened.size)
+        status = self._lib.mpcb_ring_unmask_bits(
+            self._bytes(opened), self._ring(masks), width, add_opened, opened.size, self._ring(out, True)
+        )
+        self._check(status, "ring_unmask_bits")
+        return out
+
     def gather_u64(self, src: RingArray, index: IndexArray, fill: int = 0, out: RingArray | None = None) -> RingArray:
         """``src[index]`` on the flat source; index -1 gives ``fill``, any other bad index raises."""
         if out is None:

@@ -54,3 +54,15 @@ class PlaneMachine(Arguments):
             outgoing.size // count,
         )
         self._check(status, "planes_run")
+
+    def planes_load(self, rows: ByteArray, planes: ByteArray, plane_bytes: int) -> None:
+        """Planes that lie one after the other, ``plane_bytes`` each, into registers ``[count, stride]``."""
+        if planes.ndim != 2 or rows.size != planes.shape[0] * plane_bytes or plane_bytes > planes.shape[1]:
+            raise KernelError("planes_load: the planes do not fit the registers")
+        planes[:, :plane_bytes] = rows.reshape(-1, plane_bytes)
+
+    def planes_save(self, planes: ByteArray, plane_bytes: int) -> ByteArray:
+        """Registers ``[count, stride]`` as planes one after the other, ``plane_bytes`` each."""
+        if planes.ndim != 2 or plane_bytes > planes.shape[1]:
+            raise KernelError("planes_save: the planes are longer than the registers")
+        return np.ascontiguousarray(planes[:, :plane_bytes]).reshape(-1)

@@ -22,6 +22,8 @@ struct RingKernels {
   void (*add_constant)(const uint64_t* x, uint64_t a, uint64_t* out, size_t n);
   void (*window_sum)(const mpcb_geometry& geometry, const uint64_t* x, uint64_t* z);
   void (*axis_sum)(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z);
+  void (*unmask_bits)(const uint8_t* opened, const uint64_t* masks, unsigned width, bool add_opened, size_t n,
+                      uint64_t* out);
 };
 
 struct PrfKernels {

@@ -59,6 +59,16 @@ void axis_sum(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64
   }
 }
 
+void unmask_bits(const uint8_t* opened, const uint64_t* masks, unsigned width, bool add_opened, size_t n,
+                 uint64_t* out) {
+  for (size_t i = 0; i < n; i++) out[i] = add_opened ? opened[i] : 0;
+  for (unsigned b = 0; b < width; b++, masks += n)
+    for (size_t i = 0; i < n; i++) {
+      const uint64_t set = opened[i] >> b & 1;
+      out[i] += ((masks[i] ^ (0 - set)) + set) << b;
+    }
+}
+
 }  // namespace
 
 const RingKernels ring_kernels = {
@@ -69,6 +79,7 @@ const RingKernels ring_kernels = {
     .add_constant = add_constant,
     .window_sum = window_sum,
     .axis_sum = axis_sum,
+    .unmask_bits = unmask_bits,
 };
 
 }  // namespace mpcb::MPCB_TARGET

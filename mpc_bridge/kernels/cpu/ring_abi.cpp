@@ -57,4 +57,13 @@ int mpcb_axis_sum(const uint64_t* x, size_t outer, size_t axis, size_t inner, ui
   active().ring->axis_sum(x, outer, axis, inner, z);
   return MPCB_OK;
 }
+
+int mpcb_ring_unmask_bits(const uint8_t* opened, const uint64_t* masks, unsigned width, int add_opened, size_t n,
+                          uint64_t* out) {
+  if (width > 8) return MPCB_BAD_SIZE;
+  if (n == 0) return MPCB_OK;
+  if (any_null(opened, out) || (width != 0 && any_null(masks))) return MPCB_NULL_POINTER;
+  active().ring->unmask_bits(opened, masks, width, add_opened != 0, n, out);
+  return MPCB_OK;
+}
 }

@@ -94,6 +94,11 @@ int mpcb_ring_add_constant(const uint64_t* x, uint64_t a, uint64_t* out, size_t 
 int mpcb_window_sum(const mpcb_geometry* geometry, const uint64_t* x, uint64_t* z);
 /* z[outer, inner] = sum over axis of x[outer, axis, inner]. */
 int mpcb_axis_sum(const uint64_t* x, size_t outer, size_t axis, size_t inner, uint64_t* z);
+/* out[i] = sum over b < width of 2^b * (e_b ? -masks[b * n + i] : masks[b * n + i]), with e_b bit b of opened[i]; plus
+ * opened[i] where add_opened is not 0: a summand of q where opened = q ^ r and masks share the bits of r; width <= 8.
+ */
+int mpcb_ring_unmask_bits(const uint8_t* opened, const uint64_t* masks, unsigned width, int add_opened, size_t n,
+                          uint64_t* out);
 
 /* dst[i] = src[index[i]], or fill where index[i] is -1. Any other index outside [0, source) is an error, found before
  * anything is written. */
