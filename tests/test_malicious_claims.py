@@ -12,7 +12,12 @@ from mpc_bridge.backends.replicated.malicious.compile import VerifiedProgram, Ve
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.compare import maximum_circuit
 from mpc_bridge.backends.sharing.lookup import lookup_circuit
-from mpc_bridge.backends.sharing.requantize import RequantizeShape, requantize_circuit, to_ring_circuit
+from mpc_bridge.backends.sharing.requantize import (
+    RequantizeShape,
+    TieShape,
+    requantize_circuit,
+    to_ring_circuit,
+)
 from tests.plane_machine import Planes, Tamper, Trio, bits_of, number_of, split
 
 LANES = 40
@@ -96,7 +101,7 @@ def requantize_operands(shape: RequantizeShape, rng: np.random.Generator) -> Ope
     b = (z.astype(np.uint64) - first - second) & mask
     delta = np.uint64(0)
     if shape.tie is not None:
-        delta = np.uint64(1 << shape.tie[0])
+        delta = np.uint64(1 << shape.tie.bit)
     moved = bits_of((b - delta) >> np.uint64(shape.shift + 1 - shape.tie_planes), shape.tie_planes)
     rho = rng.integers(0, 2**62, LANES).astype(np.uint64) & np.uint64(2**shape.ring - 1)
     right = np.concatenate([bits_of(b, shape.bits), moved, bits_of(rho, shape.ring)])
@@ -105,8 +110,10 @@ def requantize_operands(shape: RequantizeShape, rng: np.random.Generator) -> Ope
 
 SHAPES = [
     RequantizeShape(23, 7, ring=19),
-    RequantizeShape(24, 10, low=2, high=201, tie=(6, 100), ring=20, planes=True),
+    RequantizeShape(24, 10, low=2, high=201, tie=TieShape(6, 100), ring=20, planes=True),
     RequantizeShape(20, 5),
+    RequantizeShape(22, 8, tie=TieShape(3, parity=1)),
+    RequantizeShape(21, 6, high=190, tie=TieShape(5, parity=0), ring=18),
 ]
 
 

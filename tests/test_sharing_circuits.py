@@ -7,7 +7,14 @@ import pytest
 
 from mpc_bridge.backends.sharing.compare import clamp_circuit, maximum_circuit
 from mpc_bridge.backends.sharing.lookup import lookup_circuit
-from mpc_bridge.backends.sharing.requantize import RequantizeShape, requantize_circuit, to_ring_circuit
+from mpc_bridge.backends.sharing.requantize import (
+    RequantizeShape,
+    TieShape,
+    requantize_circuit,
+    tie_operands,
+    to_ring_circuit,
+)
+from mpc_bridge.lowering.program import Requantize, TieRule
 from tests.plane_machine import bits_of, number_of, run_rep3
 
 LANES = 4000
@@ -17,7 +24,8 @@ def requantized(z: np.ndarray, delta: np.ndarray, shape: RequantizeShape) -> np.
     """The primitive's definition on signed integers z = acc * m + c."""
     q = z >> shape.shift
     if shape.tie is not None:
-        q = q - ((q <= shape.tie[1]) & ((z - delta) >> shape.shift != q))
+        chosen = q <= shape.tie.zero if shape.tie.parity is None else q % 2 == shape.tie.parity
+        q = q - (chosen & ((z - delta) >> shape.shift != q))
     return np.clip(np.clip(q, 0, 255), shape.low, shape.high)
 
 
@@ -28,10 +36,12 @@ def samples(shape: RequantizeShape, rng: np.random.Generator) -> np.ndarray:
     z[:near] = np.clip(rng.integers(-(40 << shape.shift), 300 << shape.shift, near), -half, half - 1)
     steps = (rng.integers(-3, 260, near // 2) << shape.shift) + rng.integers(-2, 3, near // 2)
     if shape.tie is not None:
-        steps += (1 << shape.tie[0]) * rng.integers(0, 2, near // 2)
+        steps += (1 << shape.tie.bit) * rng.integers(0, 2, near // 2)
     z[: near // 2] = np.clip(steps, -half, half - 1)
     if shape.bits <= 62:
         z[near : near + 2] = -half, half - 1
+    if shape.tie is not None and shape.tie.parity == 0:
+        z = np.maximum(z, (1 << shape.shift) - half)  # z - delta is in range too
     return z
 
 
@@ -42,29 +52,42 @@ SHAPES = [
     RequantizeShape(11, 1),
     RequantizeShape(14, 4, low=3, high=200, ring=9, planes=True),
     RequantizeShape(40, 30, high=127),
-    RequantizeShape(48, 36, tie=(31, 128), ring=48),
-    RequantizeShape(48, 36, tie=(31, 0), ring=48),
-    RequantizeShape(48, 36, tie=(35, 255), ring=40, planes=True),
-    RequantizeShape(38, 20, tie=(0, 77), high=200, low=1),
-    RequantizeShape(38, 20, tie=(7, 1)),
-    RequantizeShape(30, 20, tie=(12, -5)),
-    RequantizeShape(30, 20, tie=(12, 400), ring=33),
+    RequantizeShape(48, 36, tie=TieShape(31, 128), ring=48),
+    RequantizeShape(48, 36, tie=TieShape(31, 0), ring=48),
+    RequantizeShape(48, 36, tie=TieShape(35, 255), ring=40, planes=True),
+    RequantizeShape(38, 20, tie=TieShape(0, 77), high=200, low=1),
+    RequantizeShape(38, 20, tie=TieShape(7, 1)),
+    RequantizeShape(30, 20, tie=TieShape(12, -5)),
+    RequantizeShape(30, 20, tie=TieShape(12, 400), ring=33),
+    RequantizeShape(48, 36, tie=TieShape(30, parity=1), ring=48),
+    RequantizeShape(48, 36, tie=TieShape(30, parity=0), ring=48),
+    RequantizeShape(64, 36, tie=TieShape(35, parity=0), ring=64, planes=True),
+    RequantizeShape(38, 20, tie=TieShape(0, parity=1), high=200, low=1),
+    RequantizeShape(38, 20, tie=TieShape(0, parity=0), high=199, low=2),
+    RequantizeShape(11, 1, tie=TieShape(0, parity=0)),
+    RequantizeShape(11, 1, tie=TieShape(0, parity=1)),
 ]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_requantize_is_exact(shape: RequantizeShape) -> None:
-    rng = np.random.default_rng(abs(hash(shape)) % 2**32)
-    z = samples(shape, rng)
+    rng = np.random.default_rng(SHAPES.index(shape))
+    z, delta = samples(shape, rng), np.zeros(LANES, np.int64)
     mask = np.uint64(2**shape.bits - 1)
     a = rng.integers(0, 2**63, LANES).astype(np.uint64) * np.uint64(2) & mask
-    b = (z.astype(np.uint64) - a) & mask
-    rho = rng.integers(0, 2**62, LANES).astype(np.uint64) & np.uint64(2**shape.ring - 1)
-    delta = np.zeros(LANES, np.int64)
     if shape.tie is not None:
-        bit = shape.tie[0]
+        bit = shape.tie.bit
         delta = np.where(rng.random(LANES) < 0.5, 1, rng.integers(0, 1 << (shape.shift - bit), LANES)) << bit
-    moved = bits_of((b - delta.astype(np.uint64)) >> np.uint64(shape.shift + 1 - shape.tie_planes), shape.tie_planes)
+    # a channel per lane, all of multiplier 1
+    tie = shape.tie
+    rule = None if tie is None else TieRule(tie.bit, tie.zero, tuple(delta.tolist()), tie.parity)
+    constant, displacement = tie_operands(
+        Requantize(0, "", (), 0, (1,) * LANES, (0,) * LANES, shape.shift, shape.bits, shape.low, shape.high, rule)
+    )
+    b = (z.astype(np.uint64) + np.array(constant, np.int64).astype(np.uint64) - a) & mask
+    rho = rng.integers(0, 2**62, LANES).astype(np.uint64) & np.uint64(2**shape.ring - 1)
+    moving = np.array(displacement if displacement is not None else (0,) * LANES, np.int64).astype(np.uint64)
+    moved = bits_of((b + moving) >> np.uint64(shape.shift + 1 - shape.tie_planes), shape.tie_planes)
     right = np.concatenate([bits_of(b, shape.bits), moved, bits_of(rho, shape.ring)])
     circuit = requantize_circuit(shape)
     left_out, shared_out, _, rounds = run_rep3(
@@ -95,7 +118,9 @@ def bits_and_rounds(shape: RequantizeShape) -> tuple[float, int]:
         (RequantizeShape(48, 30, ring=48), 176, 15),
         (RequantizeShape(48, 30, ring=64), 192, 15),
         (RequantizeShape(64, 30, ring=64), 232, 15),
-        (RequantizeShape(48, 36, tie=(31, 128), ring=48), 214, 20),
+        (RequantizeShape(48, 36, tie=TieShape(31, 128), ring=48), 214, 20),
+        (RequantizeShape(48, 36, tie=TieShape(31, parity=1), ring=48), 180, 16),
+        (RequantizeShape(48, 36, tie=TieShape(31, parity=0), ring=48), 180, 16),
     ],
 )
 def test_requantize_costs(shape: RequantizeShape, bits: float, rounds: int) -> None:

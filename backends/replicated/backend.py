@@ -39,7 +39,7 @@ class Rep3Backend:
         """Every primitive, requantise within its circuit's widths."""
         return unsupported_shape(step)
 
-    def owner(self) -> Rep3Owner:
+    def owner(self, parties: int) -> Rep3Owner:
         """The owners' side."""
         return Rep3Owner()
 

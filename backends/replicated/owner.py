@@ -24,8 +24,23 @@ IntArray = npt.NDArray[np.int64]
 
 
 def output_width(value: Value) -> int:
-    """Bits per element of an output message."""
+    """Bits per element of an output message: of an index, of an activation, of an accumulator's ring."""
+    if value.kind == "accumulator":
+        return value.ring
     return value.high.bit_length() if value.high > 255 else 8
+
+
+def joined(value: Value, components: Sequence[npt.NDArray[np.uint64]]) -> IntArray:
+    """What the three components of an output say: their XOR; an accumulator is their sum, signed modulo its ring."""
+    total = np.zeros(value.size, np.uint64)
+    if value.kind != "accumulator":
+        for component in components:
+            total ^= component
+        return total.astype(np.int64).reshape(value.shape)
+    for component in components:
+        total += component
+    above = 64 - value.ring
+    return ((total << np.uint64(above)).view(np.int64) >> above).reshape(value.shape)
 
 
 def explicit_size(value: Value) -> int:
@@ -98,13 +113,12 @@ class Rep3Owner:
         return packed_bytes(value.size, output_width(value))
 
     def reconstruct(self, value: Value, messages: Sequence[bytes]) -> IntArray:
-        """XOR of the three parties' own components.
+        """The three parties' own components, put together.
 
         Raises:
             MalformedFrame: a message has the wrong size.
         """
-        width = output_width(value)
-        total = np.zeros(value.size, np.uint64)
+        width, components = output_width(value), []
         for party, message in enumerate(messages):
             if len(message) != packed_bytes(value.size, width):
                 raise MalformedFrame(
@@ -112,7 +126,5 @@ class Rep3Owner:
                     where=f"output {value.name}",
                     hint="run the same version of mpc-bridge at every party",
                 )
-            component = self._device.empty(value.size, np.uint64)
-            self._device.unpack_bits(np.frombuffer(message, np.uint8), value.size, width, component)
-            total ^= component
-        return total.astype(np.int64).reshape(value.shape)
+            components.append(self._device.unpack_bits(np.frombuffer(message, np.uint8), value.size, width))
+        return joined(value, components)

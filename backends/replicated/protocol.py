@@ -21,7 +21,13 @@ from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
-from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
+from mpc_bridge.backends.sharing.requantize import (
+    WIDTH,
+    RequantizeShape,
+    requantize_circuit,
+    tie_operands,
+    to_ring_circuit,
+)
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.kernels import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
@@ -33,12 +39,12 @@ from mpc_bridge.runtime.session import Session
 class ChannelConstants:
     """Public constants of a requantise step, from some channel on, one per channel.
 
-    ``minus_delta`` are the tie rule's deltas, negated; None without the rule.
+    ``moved`` is what the tie rule adds to the right operand to look again; None without the rule.
     """
 
     multiplier: DeviceBuffer
     constant: DeviceBuffer
-    minus_delta: DeviceBuffer | None
+    moved: DeviceBuffer | None
 
 
 @dataclass(frozen=True)
@@ -151,6 +157,12 @@ class Rep3:
         self.device.pack_bits(own, width, packed)
         return bytes(self.device.to_host(packed))
 
+    def reveal_ring(self, x: RingShare) -> bytes:
+        """The own component plus a zero share, cut to the ring."""
+        own = self.device.concatenate([x.components[OWN]])
+        self.device.ring_add_zero_share(self._key(OWN), self._key(NEXT), self._session.domain(), own)
+        return bytes(self.device.to_host(self.device.pack_bits(own, x.width)))
+
     def _refreshed(self, own: DeviceBuffer) -> DeviceBuffer:
         """Own XOR component of the same value in a fresh sharing: no message, three pads that cancel."""
         device, domain = self.device, self._session.domain()
@@ -214,10 +226,10 @@ class Rep3:
             own, following = (c[part.start : part.end] for c in x.components)
             operand = self._operand(lane, role, own, following, constants, shape)
             lane.fill(0, operand, shape.bits)
-            if role != 0 and constants.minus_delta is not None and shape.tie is not None:
-                ones = self._ones(len(constants.minus_delta))
-                moved = self._per_channel(operand, ones, constants.minus_delta)
-                lane.fill(shape.bits, moved, shape.tie_planes, shape.tie[0])
+            if role != 0 and constants.moved is not None and shape.tie is not None:
+                ones = self._ones(len(constants.moved))
+                moved = self._per_channel(operand, ones, constants.moved)
+                lane.fill(shape.bits, moved, shape.tie_planes, shape.tie.bit)
         right = shape.bits + shape.tie_planes
         return self._two_sided(parts, lanes, x.size, right, shape.ring, bool(circuit.shared_outputs))
 
@@ -312,8 +324,10 @@ class Rep3:
             def turned(values: Sequence[int]) -> DeviceBuffer:
                 return self.device.from_host(np.roll(np.array([v % 2**64 for v in values], np.uint64), -offset))
 
-            minus_delta = None if step.tie is None else turned([-delta for delta in step.tie.delta])
-            known = ChannelConstants(turned(step.multiplier), turned(step.constant), minus_delta)
+            constant, moved = tie_operands(step)
+            known = ChannelConstants(
+                turned(step.multiplier), turned(constant), None if moved is None else turned(moved)
+            )
             self._channels[key] = known
         return known
 

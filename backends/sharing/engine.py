@@ -18,7 +18,13 @@ from mpc_bridge.backends.sharing.lookup import lookup_circuit
 from mpc_bridge.backends.sharing.maximum import Candidates, tournament, tournament_circuits, window_index
 from mpc_bridge.backends.sharing.planes import PlaneSink, PlaneSource
 from mpc_bridge.backends.sharing.protocol import SharingProtocol, TwoSided
-from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
+from mpc_bridge.backends.sharing.requantize import (
+    WIDTH,
+    RequantizeShape,
+    TieShape,
+    requantize_circuit,
+    to_ring_circuit,
+)
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, IndexShare, RingShare, SharedTensor
 from mpc_bridge.lowering.program import (
     Affine,
@@ -38,8 +44,16 @@ _TOP = (1 << WIDTH) - 1
 
 def requantize_shape(step: Requantize, value: Value) -> RequantizeShape:
     """The public shape of a requantise step's circuit."""
-    tie = None if step.tie is None else (step.tie.bit, step.tie.zero)
+    tie = None if step.tie is None else TieShape(step.tie.bit, step.tie.zero, step.tie.parity)
     return RequantizeShape(step.bits, step.shift, step.low, step.high, tie, value.ring, value.bits)
+
+
+def _is_row(step: Affine, shape: tuple[int, ...], output: Value) -> bool:
+    """Whether an operand is one row along the output's last axis, the same at every position: a bias."""
+    if step.geometry is not None or step.axes or not output.shape or not shape:
+        return False
+    channels = output.shape[-1]
+    return shape[-1] == channels == int(np.prod(shape, dtype=np.int64)) < output.size
 
 
 class SharingEngine:
@@ -84,7 +98,7 @@ class SharingEngine:
 
     def weights(self, step: Linear, shares: Sequence[SharedTensor]) -> Any:
         bias = self._ring(shares[1]) if len(shares) > 1 else None
-        return self._protocol.pack(step, self._ring(shares[0]), bias)
+        return self._protocol.pack(step, self._plus(self._ring(shares[0]), -step.weight_zero), bias)
 
     def finish_setup(self) -> None:
         """What the protocol checks before the first inference."""
@@ -94,17 +108,21 @@ class SharingEngine:
         return SharedTensor(self._values[step.output].shape, self._protocol.product(step, self._ring(x), packed))
 
     def affine(self, step: Affine, inputs: Sequence[SharedTensor]) -> SharedTensor:
-        shape = self._values[step.output].shape
-        size = self._values[step.output].size
-        total = self._zeros(size)
+        value = self._values[step.output]
+        row: tuple[DeviceBuffer, ...] | None = None
+        total: tuple[DeviceBuffer, ...] | None = None
         for position, (coefficient, x) in enumerate(zip(step.coefficients, inputs, strict=True)):
-            pooled = self._pool(step, position, x, shape)
-            for target, component in zip(total, pooled, strict=True):
-                self._device.ring_axpy(target, component, coefficient % 2**64)
-        if step.constant and self._protocol.constant is not None:
-            target = total[self._protocol.constant]
-            self._device.ring_add_constant(target, step.constant % 2**64, target)
-        return SharedTensor(shape, RingShare(total, size, step.ring))
+            if _is_row(step, x.shape, value):
+                row = self._accumulate(row, self._ring(x).components, coefficient)
+            else:
+                total = self._accumulate(total, self._pool(step, position, x, value.shape), coefficient)
+        if total is None:
+            total = self._zeros(value.size)
+        if row is not None:
+            ones = self._factors((1,) * value.shape[-1])
+            for target, addend in zip(total, row, strict=True):
+                self._device.ring_channel_affine(target, ones, addend, target)
+        return SharedTensor(value.shape, self._plus(RingShare(total, value.size, step.ring), step.constant))
 
     def requantize(self, step: Requantize, x: SharedTensor) -> SharedTensor:
         value = self._values[step.output]
@@ -149,6 +167,8 @@ class SharingEngine:
     def output(self, step: Output, x: SharedTensor) -> bytes:
         if x.index is not None:
             return self._protocol.reveal(x.index.components, max(WIDTH, x.index.width))
+        if self._values[step.inputs[0]].kind == "accumulator":
+            return self._protocol.reveal_ring(self._ring(x))
         return self._protocol.reveal(self._bits(x).components, WIDTH)
 
     # Helpers --------------------------------------------------------------------------------------------------------
@@ -167,6 +187,38 @@ class SharingEngine:
 
     def _zeros(self, size: int) -> tuple[DeviceBuffer, ...]:
         return tuple(self._device.zeros(size, np.uint64) for _ in range(self._protocol.width))
+
+    def _plus(self, x: RingShare, constant: int) -> RingShare:
+        """``x + constant``; x itself stays as it is."""
+        if not constant or self._protocol.constant is None:
+            return x
+        components = list(x.components)
+        taken = self._protocol.constant
+        components[taken] = self._device.ring_add_constant(components[taken], constant % 2**64)
+        return RingShare(tuple(components), x.size, x.width)
+
+    def _factors(self, coefficient: int | tuple[int, ...]) -> DeviceBuffer:
+        """One factor for all channels, or one for each."""
+        factors = (coefficient,) if isinstance(coefficient, int) else coefficient
+        return self._device.from_host(np.array([factor % 2**64 for factor in factors], np.uint64))
+
+    def _accumulate(
+        self,
+        total: tuple[DeviceBuffer, ...] | None,
+        components: tuple[DeviceBuffer, ...],
+        coefficient: int | tuple[int, ...],
+    ) -> tuple[DeviceBuffer, ...]:
+        """``total + coefficient * components``, in total's buffers; a new array without a total."""
+        if total is None:
+            factors = self._factors(coefficient)
+            return tuple(self._device.ring_channel_affine(c.reshape(-1), factors) for c in components)
+        for target, component in zip(total, components, strict=True):
+            if isinstance(coefficient, int):
+                self._device.ring_axpy(target, component, coefficient % 2**64)
+            else:
+                scaled = self._device.ring_channel_affine(component.reshape(-1), self._factors(coefficient))
+                self._device.ring_add(target, scaled, target)
+        return total
 
     def _index(self, key: int, make: Callable[[], npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         """A public gather map, made once per step (the key is the value it makes)."""

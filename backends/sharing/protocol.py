@@ -58,8 +58,12 @@ class SharingProtocol(Protocol):
         """This party's message to the receiver: ``width`` bits per element of a uint8 or uint64 buffer."""
         ...
 
+    def reveal_ring(self, x: RingShare) -> bytes:
+        """This party's message to the receiver: ``x.width`` bits per element, of components that tell nothing more."""
+        ...
+
     def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> Any:
-        """Weights as :meth:`product` wants them."""
+        """Weights as :meth:`product` wants them: the model's once in setup, computed ones before every product."""
         ...
 
     def finish_setup(self) -> None:

@@ -6,7 +6,8 @@
 1. carry into bit s: a tree over blocks;
 2. the eight kept bits: three blocks with outputs at every position, their prefix ready before the carry is;
 3. saturation from the top bits: all propagate / all cancel;
-4. ties: the floor changes when the channel's ``delta`` is subtracted.
+4. ties: the floor changes when the channel's ``delta`` is subtracted; the sign rule then subtracts one from the
+   result, half to even changes its lowest bit.
 
 ``b2a`` converts 8 shared bits to a value the left holder knows masked by rho, a right operand.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mpc_bridge.backends.sharing.carry import (
     Block,
@@ -29,9 +31,21 @@ from mpc_bridge.backends.sharing.carry import (
 )
 from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Sum
 from mpc_bridge.backends.sharing.compare import at_most, clamp
+from mpc_bridge.lowering.program import Requantize
 
 #: Kept bits of a requantised value.
 WIDTH = 8
+
+
+class TieShape(NamedTuple):
+    """A tie rule without its deltas, which are multiples of ``2**bit`` below ``2**shift``.
+
+    ``zero`` bounds the results that the sign rule chooses; with a ``parity`` that chooses instead.
+    """
+
+    bit: int
+    zero: int = 0
+    parity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,7 @@ class RequantizeShape:
         bits: N, width of ``A + B``.
         shift: s.
         low, high: the final clamp, within 0..255.
-        tie: ``(bit, zero)`` of the tie rule, or None; its deltas are multiples of ``2**bit`` below ``2**shift``.
+        tie: the tie rule, or None.
         ring: width k of the ring sharing wanted afterwards, 0 for none.
         planes: whether the shared bits themselves are wanted.
     """
@@ -51,14 +65,28 @@ class RequantizeShape:
     shift: int
     low: int = 0
     high: int = 255
-    tie: tuple[int, int] | None = None
+    tie: TieShape | None = None
     ring: int = 0
     planes: bool = False
 
     @property
     def tie_planes(self) -> int:
-        """Right planes that the tie rule adds: bits ``bit..shift`` of ``B - delta``."""
-        return 0 if self.tie is None else self.shift - self.tie[0] + 1
+        """Right planes that the tie rule adds: bits ``bit..shift`` of the moved B (:func:`tie_operands`)."""
+        return 0 if self.tie is None else self.shift - self.tie.bit + 1
+
+
+def tie_operands(step: Requantize) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Per channel, the constant that A takes, and what moves B to where the tie rule looks too (None without one).
+
+    The sign rule and odd results take ``acc * m + c`` and look at it less delta. Where even results are chosen, the
+    roles are swapped: A takes ``c - delta``, and delta is added. Half to even is then the same either way but for one
+    XOR (:func:`_half_even`), and nothing borrows.
+    """
+    if step.tie is None:
+        return step.constant, None
+    if step.tie.parity == 0:
+        return tuple(c - d for c, d in zip(step.constant, step.tie.delta, strict=True)), step.tie.delta
+    return step.constant, tuple(-delta for delta in step.tie.delta)
 
 
 def _low_carry(
@@ -74,7 +102,7 @@ def _low_carry(
     if not moved_b:
         parts = spans(0, shift)
         return tree(circuit, [outputs(p, Block(circuit, a[p[0] : p[1]]), b) for p in parts]).generate, None
-    # The rule looks at bits tie_bit..shift-1 of A + (B - delta): the same blocks of A against another B.
+    # The rule looks at bits tie_bit..shift-1 of A + (B moved by delta): the same blocks of A against another B.
     below, above = spans(0, tie_bit), spans(tie_bit, shift)
     blocks = {p: Block(circuit, a[p[0] : p[1]]) for p in below + above}
     shifted = [*b[:tie_bit], *moved_b[:-1]]
@@ -85,10 +113,10 @@ def _low_carry(
         first, second = append(circuit, plain, carry), append(circuit, moved, carry)
     else:
         first, second = plain.generate, moved.generate
-    # delta < 2**shift, so B - delta borrows from bit `shift` iff that bit changed; the floor changes iff exactly one of
-    # (carry gone, borrow taken) holds.
-    borrow = circuit.clear_xor(b[shift], moved_b[-1])
-    return first, circuit.xor(first, second, circuit.lift(borrow))
+    # delta < 2**shift, so B - delta borrows from bit `shift` (B + delta carries into it) iff that bit changed; the
+    # floor changes iff exactly one of (carry into the bit changed, bit changed) holds.
+    changed = circuit.clear_xor(b[shift], moved_b[-1])
+    return first, circuit.xor(first, second, circuit.lift(changed))
 
 
 def _kept_bits(circuit: Circuit, a: Sequence[int], b: Sequence[int], carry: int) -> tuple[list[int], int]:
@@ -172,6 +200,17 @@ def _subtract_tie(
     return [circuit.xor(bit, flip) for bit, flip in zip(q, flips, strict=True)]
 
 
+def _half_even(circuit: Circuit, kept: Sequence[int], tie: int, parity: int) -> list[int]:
+    """The kept bits after half to even: only the lowest one may change, before saturation and so exact at both ends.
+
+    With parity 1 the kept bits are the half up's: at a tie the odd ones are one too great, so their lowest bit goes.
+    With parity 0 they are the half down's (:func:`tie_operands`): at a tie the even ones are one too small, so their
+    lowest bit comes.
+    """
+    odd = circuit.conjunction(kept[0], tie)
+    return [circuit.xor(kept[0], odd) if parity else circuit.xor(kept[0], odd, tie), *kept[1:]]
+
+
 def requantize(
     circuit: Circuit, a: Sequence[int], b: Sequence[int], moved_b: Sequence[int], shape: RequantizeShape
 ) -> list[int]:
@@ -180,14 +219,16 @@ def requantize(
     ``a``, ``b``: N left and N right wires, lowest first; ``moved_b``: the tie rule's ``tie_planes`` right wires.
     """
     s, top = shape.shift, shape.shift + WIDTH
-    carry, tie = _low_carry(circuit, a, b, s, 0 if shape.tie is None else shape.tie[0], moved_b)
+    carry, tie = _low_carry(circuit, a, b, s, 0 if shape.tie is None else shape.tie.bit, moved_b)
     kept, carry_out = _kept_bits(circuit, a[s:top], b[s:top], carry)
+    if tie is not None and shape.tie is not None and shape.tie.parity is not None:
+        kept, tie = _half_even(circuit, kept, tie, shape.tie.parity), None
     in_range, negative = _saturation(circuit, a[top:], b[top:], carry_out)
     # in range and negative exclude each other, so the saturated value is linear in them
     full = circuit.negate(circuit.xor(in_range, negative))
     q = [circuit.xor(circuit.conjunction(in_range, bit), full) for bit in kept]
     if tie is not None and shape.tie is not None:
-        q = _subtract_tie(circuit, q, kept, tie, in_range, shape.tie[1])
+        q = _subtract_tie(circuit, q, kept, tie, in_range, shape.tie.zero)
     return clamp(circuit, q, shape.low, shape.high)
 
 

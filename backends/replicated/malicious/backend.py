@@ -60,7 +60,7 @@ class Rep3MacBackend:
                 return f"inputs are checked in whole bits, and {value.low}..{value.high} is no number of them"
         return unsupported_shape(step)
 
-    def owner(self) -> Rep3MacOwner:
+    def owner(self, parties: int) -> Rep3MacOwner:
         """The owners' side."""
         return Rep3MacOwner()
 

@@ -79,10 +79,14 @@ class LinearVerifier:
         #: chance that a wrong product passed, in the worst batch so far
         self.error = 0.0
 
-    def add(self, layer: Layer) -> None:
-        """One more product. Call :meth:`verify` when :attr:`pending` has reached :data:`BATCH_WORDS`."""
+    def add(self, layer: Layer, weights: int = 0) -> None:
+        """One more product. Call :meth:`verify` when :attr:`pending` has reached :data:`BATCH_WORDS`.
+
+        Args:
+            weights: words of weights that wait with it; those of the model are kept in any case.
+        """
         self._layers.append(layer)
-        self.pending += 2 * len(layer.x[OWN]) + 2 * layer.z[OWN].size
+        self.pending += 2 * len(layer.x[OWN]) + 2 * layer.z[OWN].size + weights
 
     def verify(self) -> None:
         """All pending products. Raises ProtocolAbort if one is wrong."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from mpc_bridge.backends.replicated.malicious.checks import OUTPUT
 from mpc_bridge.backends.replicated.malicious.trust import DIGEST_BYTES, PARTIES
-from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, IntArray, output_width
+from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, IntArray, joined, output_width
 from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import Device, cpu_device, packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
@@ -66,7 +66,7 @@ class Rep3MacOwner:
         return packed_bytes(value.size, output_width(value)) + DIGEST_BYTES
 
     def reconstruct(self, value: Value, messages: Sequence[bytes]) -> IntArray:
-        """XOR of the parties' own components, each compared with what its other holder says.
+        """The parties' own components put together, each compared with what its other holder says.
 
         Raises:
             MalformedFrame: a message has the wrong size.
@@ -85,7 +85,7 @@ class Rep3MacOwner:
             component = messages[(party + 1) % PARTIES][:size]
             if not OUTPUT.holds(compare_digest(sha256(component).digest(), messages[party][size:])):
                 raise OUTPUT.error(f"output {value.name}, receiver")
-        total = np.zeros(value.size, np.uint64)
-        for message in messages:
-            total ^= self._device.unpack_bits(np.frombuffer(message[:size], np.uint8), value.size, width)
-        return total.astype(np.int64).reshape(value.shape)
+        return joined(
+            value,
+            [self._device.unpack_bits(np.frombuffer(m[:size], np.uint8), value.size, width) for m in messages],
+        )

@@ -37,7 +37,7 @@ from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.kernels import packed_bytes
-from mpc_bridge.lowering.program import Input, Linear, Program, Requantize, Value
+from mpc_bridge.lowering.program import Geometry, Input, Linear, Output, Program, Requantize, Value
 from mpc_bridge.runtime.session import Session
 
 #: Statistical bits that products carry on top of their ring.
@@ -50,11 +50,15 @@ Pair = tuple[DeviceBuffer, DeviceBuffer]
 
 @dataclass(frozen=True)
 class WideWeights:
-    """Weights of one linear step: components (own, next) as wide elements, and own + next; the bias in the ring."""
+    """Weights of one linear step: components (own, next) as wide elements, and own + next; the bias in the ring.
+
+    ``waiting``: words that wait for their check with the product, where the weights are computed ones.
+    """
 
     components: Pair
     both: DeviceBuffer
     bias: Pair | None
+    waiting: int = 0
 
 
 @lru_cache(maxsize=4)
@@ -78,7 +82,11 @@ class Rep3Mac(Rep3):
         super().__init__(session)
         self._trust = Trust(session)
         self._sigma = sigma
-        ring = max((step.ring for step in program.steps if isinstance(step, Linear)), default=1)
+        self._values = program.values
+        checked = [step.ring for step in program.steps if isinstance(step, Linear)]
+        shown = [program.values[step.inputs[0]] for step in program.steps if isinstance(step, Output)]
+        checked += [value.ring for value in shown if value.kind == "accumulator"]
+        ring = max(checked, default=1)
         self._linear = LinearVerifier(session, self._trust, ring, sigma)
         self._boolean = BooleanVerifier(session, self._trust)
         self._verified: dict[int, VerifiedProgram] = {}
@@ -163,20 +171,39 @@ class Rep3Mac(Rep3):
         (fresh,) = self.evaluate(
             refresh_circuit(width), [PlaneSource(components, width)], [PlaneSink(width, wide)], len(own)
         )
+        return self._shown([self.device.pack_bits(c, width) if wide else c for c in fresh])
+
+    def reveal_ring(self, x: RingShare) -> bytes:
+        """As :meth:`reveal`: fresh components, a product with a public one, cut to the ring.
+
+        The bits above the ring would tell of what was computed on the way.
+        """
+        one = [self.device.from_host(np.array([self.constant == side, 0], np.uint64)) for side in (OWN, NEXT)]
+        z = self.device.wide_from_ring(x.components[OWN]).reshape(-1, 2)
+        fresh = self._reshared(z, x.width, "fresh components")
+        own, following = x.components
+        row = Geometry(1, 1, x.size, 1, 1, x.size, 1)
+        self._linear.add(Layer(row, False, (own, following), (0, 0), (one[OWN], one[NEXT]), fresh, x.width))
+        return self._shown([self.device.pack_bits(self.device.wide_low(c, x.width), x.width) for c in fresh])
+
+    def _shown(self, packed: Sequence[DeviceBuffer]) -> bytes:
+        """The first of two packed components and the hash of the second, once all is verified."""
         self.verify()
         # nobody's share leaves before both others have found nothing wrong either
         self._trust.barrier()
         self._require_verified()
-        packed = [self.device.pack_bits(c, width) if wide else c for c in fresh]
         own_bytes, next_bytes = (self.device.to_host(component).tobytes() for component in packed)
         return bytes(own_bytes + sha256(next_bytes).digest())
 
     # Products -------------------------------------------------------------------------------------------------------
 
     def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> WideWeights:  # type: ignore[override]
+        """Any 64-bit components: those that the two holders have the same of, as a product's x is."""
         own, following = (self.device.wide_from_ring(c).reshape(-1, 2) for c in weights.components)
         both = self.device.wide_add(own, following)
-        return WideWeights((own, following), both, None if bias is None else (bias.components[0], bias.components[1]))
+        computed = self._values[step.inputs[1]].kind != "weight"
+        addend = None if bias is None else (bias.components[OWN], bias.components[NEXT])
+        return WideWeights((own, following), both, addend, 4 * weights.size if computed else 0)
 
     def finish_setup(self) -> None:
         """Weights are what their owner shared before the first inference uses them."""
@@ -187,26 +214,31 @@ class Rep3Mac(Rep3):
 
         Cut to k bits for everything that follows.
         """
-        g, device, bits = step.geometry, self.device, step.ring + self._sigma
-        size = g.batch * g.out_height * g.out_width * g.out_channels
+        g, device = step.geometry, self.device
         zero = (step.zero if self.constant == OWN else 0, step.zero if self.constant == NEXT else 0)
         layer = device.wide_depthwise2d if step.depthwise else device.wide_conv2d
         z = layer(g, x.components, zero, (packed.both, packed.components[OWN])).reshape(-1, 2)
-        device.wide_add_zero_share(self._key(OWN), self._key(NEXT), self._session.domain(), z)
-        outgoing = self._scratch.take("outgoing 0", packed_bytes(size, bits))
-        incoming = self._scratch.take("incoming 0", packed_bytes(size, bits))
-        device.wide_pack(z, bits, outgoing)
-        self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]}, label="product")
-        following = device.wide_unpack(incoming, size, bits)
+        fresh = self._reshared(z, step.ring, "product")
         own_x, next_x = x.components
-        self._linear.add(Layer(g, step.depthwise, (own_x, next_x), zero, packed.components, (z, following), step.ring))
-        cut = [device.wide_low(component, step.ring) for component in (z, following)]
+        product = Layer(g, step.depthwise, (own_x, next_x), zero, packed.components, fresh, step.ring)
+        self._linear.add(product, packed.waiting)
+        cut = [device.wide_low(component, step.ring) for component in fresh]
         if packed.bias is not None:
             ones = self._ones(g.out_channels)
             cut = [device.ring_channel_affine(c, ones, b, c) for c, b in zip(cut, packed.bias, strict=True)]
         if self._linear.pending >= BATCH_WORDS:
             self._verify_linear()
-        return RingShare((cut[0], cut[1]), size, step.ring)
+        return RingShare((cut[0], cut[1]), z.size // 2, step.ring)
+
+    def _reshared(self, z: DeviceBuffer, ring: int, label: str) -> Pair:
+        """This party's wide summands ``[n, 2]`` as fresh components: one round, ``ring + sigma`` bits per element."""
+        device, bits, size = self.device, ring + self._sigma, z.size // 2
+        device.wide_add_zero_share(self._key(OWN), self._key(NEXT), self._session.domain(), z)
+        outgoing = self._scratch.take("outgoing 0", packed_bytes(size, bits))
+        incoming = self._scratch.take("incoming 0", packed_bytes(size, bits))
+        device.wide_pack(z, bits, outgoing)
+        self._session.exchange({self._previous: [outgoing]}, {self._next: [incoming]}, label=label)
+        return z, device.wide_unpack(incoming, size, bits)
 
     # Circuits -------------------------------------------------------------------------------------------------------
 
