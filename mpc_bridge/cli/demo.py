@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import as_file, files
 from typing import Annotated
 
@@ -27,6 +28,6 @@ def demo(
         circuit = load_with_weights(folder / "digits.tflite", None)
         data = load_inputs(circuit, [folder / "inputs.npz"], samples)
         with np.load(folder / "inputs.npz") as bundled:
-            labels = [int(label) for label in bundled["labels"][:samples]]
+            labels = tuple(int(label) for label in bundled["labels"][:samples])
     choices = Choices(security, majority, None, backend, device, "output", True)
-    evaluate_and_tell(circuit, data, choices, Destinations(None, None, as_json), labels)
+    evaluate_and_tell(circuit, replace(data, labels=labels), choices, Destinations(None, None, as_json))

@@ -10,6 +10,7 @@ import typer
 from mpc_bridge.cli import options
 from mpc_bridge.cli.evaluation import Choices, Destinations, evaluate_and_tell
 from mpc_bridge.cli.inputs import load_inputs
+from mpc_bridge.cli.labels import with_labels
 from mpc_bridge.cli.models import load_with_weights
 from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
 
@@ -27,12 +28,21 @@ def evaluate(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="One per model input: .npy, .npz, .png, .jpg or .bmp.",
+            help="One per model input: .npy, .npz, .png, .jpg or .bmp; or one folder with a sub-folder of images for "
+            "every class.",
             show_default="random, and says so",
         ),
     ] = None,
     samples: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Evaluate the first N.", show_default="all; 1 when random")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="True classes, to print the top-1 accuracy: .npy, .npz, or integers in a .txt or .csv.",
+            show_default="the sub-folders of --input, if it has them",
+        ),
     ] = None,
     reveal: Annotated[
         str, typer.Option(metavar="WHAT", help="What the receiver learns: output, or argmax (the index alone).")
@@ -57,5 +67,7 @@ def evaluate(
     destinations.check()
     circuit = load_with_weights(model, profile)
     data = load_inputs(circuit, inputs or (), samples)
+    if labels is not None:
+        data = with_labels(circuit, data, labels, samples is not None)
     choices = Choices(security, majority, parties, backend, device, reveal, check, transport, timeout)
     evaluate_and_tell(circuit, data, choices, destinations)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +16,7 @@ from mpc_bridge.cli.console import note
 from mpc_bridge.cli.failures import EXIT_DIFFERS
 from mpc_bridge.cli.files import check_writable, write_together
 from mpc_bridge.cli.inputs import LoadedInputs
+from mpc_bridge.cli.labels import accuracy, check_scores, predicted
 from mpc_bridge.cli.progress import progress
 from mpc_bridge.cli.summary import print_summary
 from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
@@ -53,19 +53,15 @@ class Destinations:
             check_writable(self.report, "--report", ".json")
 
 
-def evaluate_and_tell(
-    circuit: Circuit,
-    data: LoadedInputs,
-    choices: Choices,
-    destinations: Destinations,
-    labels: Sequence[int] | None = None,
-) -> None:
+def evaluate_and_tell(circuit: Circuit, data: LoadedInputs, choices: Choices, destinations: Destinations) -> None:
     """Evaluate, write the asked files, print the report.
 
     Raises:
         typer.Exit: with code 1 when the outputs differ from the reference interpreter's.
         MpcBridgeError: whatever the evaluation raises; no file is written then.
     """
+    if data.labels is not None:
+        check_scores(circuit, data.labels)
     with progress() as update:
         result = mpc_bridge.evaluate(
             circuit,
@@ -81,7 +77,10 @@ def evaluate_and_tell(
             timeout=choices.timeout,
             progress=update,
         )
-    report = result.report()
+    report = {**result.report(), "accuracy": None}
+    classes = predicted(result.outputs, choices.reveal)
+    if data.labels is not None and classes is not None:
+        report["accuracy"] = asdict(accuracy(classes, data.labels))
     text = json.dumps(report, indent=2) + "\n"
 
     def write_outputs(stream: BinaryIO) -> None:
@@ -102,6 +101,6 @@ def evaluate_and_tell(
     if destinations.as_json:
         print(text, end="")
     else:
-        print_summary(report, result.outputs, data.notes, labels)
+        print_summary(report, result.outputs, data.notes, data.labels)
     if result.matches_reference is False:
         raise typer.Exit(EXIT_DIFFERS)

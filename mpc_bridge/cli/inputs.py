@@ -1,4 +1,4 @@
-"""Input files to the model's own integers: arrays as they are, images by one stated rule.
+"""Input files to the model's own integers: arrays as they are, images as :mod:`~mpc_bridge.cli.images` says.
 
 Every loaded input comes with one line that says what was done to it, so that nobody has to guess.
 """
@@ -15,14 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit, Tensor
+from mpc_bridge.cli.images import IMAGE_FORMATS, read_folder, read_image
+from mpc_bridge.cli.input_files import LARGEST_FILE, check_file, unreadable
 from mpc_bridge.errors import InputError
 
 Array = npt.NDArray[np.generic]
 
 ARRAY_SUFFIXES = (".npy", ".npz")
-IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
-#: Refuse larger files before anything is allocated for them.
-LARGEST_FILE = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -33,11 +32,13 @@ class LoadedInputs:
         arrays: one per model input, in the model's order; shape ``(samples,) + input shape``, the input's dtype.
         notes: one line per input: where it came from and what was done to it.
         random: True when no input was given.
+        labels: the class of each sample, where a folder says it.
     """
 
     arrays: tuple[Array, ...]
     notes: tuple[str, ...]
     random: bool
+    labels: tuple[int, ...] | None = None
 
     @property
     def samples(self) -> int:
@@ -48,11 +49,12 @@ class LoadedInputs:
 def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) -> LoadedInputs:
     """Read one file per model input, or draw random inputs when ``paths`` is empty.
 
-    One ``.npz`` may hold all inputs as ``in0``, ``in1``, …
+    One ``.npz`` may hold all inputs as ``in0``, ``in1``, …; a folder of labelled images fits a model with one input.
 
     Args:
         circuit: whose inputs to fill; its public part is enough.
-        paths: of ``.npy``, ``.npz``, ``.png``, ``.jpg`` or ``.bmp`` files, in the order of the model's inputs.
+        paths: of ``.npy``, ``.npz``, ``.png``, ``.jpg`` or ``.bmp`` files, in the order of the model's inputs; or of
+            one folder with a sub-folder of images per class.
         samples: use the first so many; None means all (one when random).
 
     Raises:
@@ -63,7 +65,10 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
         count = samples or 1
         arrays = tuple(_random(tensor, count) for tensor in tensors)
         return LoadedInputs(arrays, tuple(f"{tensor.name}: random" for tensor in tensors), True)
-    loaded = _read(tensors, paths)
+    if len(paths) == len(tensors) == 1 and paths[0].is_dir():
+        array, note, labels = read_folder(circuit, circuit.inputs[0], paths[0], samples)
+        return LoadedInputs((array,), (f"{tensors[0].name}: {note}",), False, labels)
+    loaded = _read(circuit, paths)
     available = min(array.shape[0] for array, _ in loaded)
     if any(array.shape[0] != available for array, _ in loaded):
         pairs = zip(tensors, loaded, strict=True)
@@ -81,7 +86,8 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
     return LoadedInputs(tuple(array[:count] for array, _ in loaded), tuple(note for _, note in loaded), False)
 
 
-def _read(tensors: Sequence[Tensor], paths: Sequence[Path]) -> list[tuple[Array, str]]:
+def _read(circuit: Circuit, paths: Sequence[Path]) -> list[tuple[Array, str]]:
+    tensors = [circuit.tensors[index] for index in circuit.inputs]
     if len(paths) == 1 and len(tensors) > 1 and paths[0].suffix.lower() == ".npz":
         members = _npz(paths[0], [f"in{index}" for index in range(len(tensors))])
         return [_fit(array, tensor, paths[0]) for array, tensor in zip(members, tensors, strict=True)]
@@ -92,16 +98,17 @@ def _read(tensors: Sequence[Tensor], paths: Sequence[Path]) -> list[tuple[Array,
             where=f"--input; the model takes: {wanted}",
             hint="repeat --input once per model input; stack samples of one input along an array's first axis",
         )
-    return [_read_one(tensor, path, index) for index, (tensor, path) in enumerate(zip(tensors, paths, strict=True))]
+    return [_read_one(circuit, position, path) for position, path in enumerate(paths)]
 
 
-def _read_one(tensor: Tensor, path: Path, index: int) -> tuple[Array, str]:
+def _read_one(circuit: Circuit, position: int, path: Path) -> tuple[Array, str]:
+    tensor = circuit.tensors[circuit.inputs[position]]
     suffix = path.suffix.lower()
     if suffix in IMAGE_FORMATS:
-        _check_file(path)
-        return _image(tensor, path, IMAGE_FORMATS[suffix])
+        array, how = read_image(circuit, circuit.inputs[position], path)
+        return array, f"{tensor.name}: {path.name}, {how}"
     if suffix == ".npz":
-        return _fit(_npz(path, [f"in{index}"])[0], tensor, path)
+        return _fit(_npz(path, [f"in{position}"])[0], tensor, path)
     if suffix == ".npy":
         return _fit(_npy(path), tensor, path)
     raise InputError(
@@ -122,30 +129,17 @@ def _random(tensor: Tensor, samples: int) -> Array:
     return np.frombuffer(secrets.token_bytes(width * count), dtype=tensor.dtype).reshape(shape)
 
 
-def _check_file(path: Path) -> None:
-    try:
-        size = path.stat().st_size
-    except OSError as error:
-        raise InputError("cannot open the input", where=str(path), hint=error.strerror or str(error)) from None
-    if not path.is_file():
-        raise InputError("the input is not a file", where=str(path), hint="give a file")
-    if size > LARGEST_FILE:
-        raise InputError(
-            f"the input has {size} bytes, more than {LARGEST_FILE}", where=str(path), hint="give fewer samples"
-        )
-
-
 def _npy(path: Path) -> Array:
-    _check_file(path)
+    check_file(path)
     try:
         return _array(np.load(path, allow_pickle=False), path)
     except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _npz(path: Path, names: Sequence[str]) -> list[Array]:
     """The named members; a file with a single array answers to any one name."""
-    _check_file(path)
+    check_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             inflated = sum(member.file_size for member in archive.infolist())
@@ -163,7 +157,7 @@ def _npz(path: Path, names: Sequence[str]) -> list[Array]:
                 )
             return [_array(members[name], path) for name in names]
     except (ValueError, OSError, EOFError, MemoryError, KeyError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
 def _array(value: object, path: Path) -> Array:
@@ -171,14 +165,6 @@ def _array(value: object, path: Path) -> Array:
         kind = value.dtype if isinstance(value, np.ndarray) else "not one array"
         raise InputError("the input is not an array of numbers", where=f"{path}: {kind}", hint="save numbers")
     return value
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(
-        "cannot read the input: it is damaged, or not what its name says",
-        where=str(path),
-        hint=f"save it again; the reader says: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
-    )
 
 
 def _fit(array: Array, tensor: Tensor, path: Path) -> tuple[Array, str]:
@@ -244,63 +230,3 @@ def _quantized(real: Array, tensor: Tensor, where: str) -> Array:
     rounded = np.copysign(np.floor(np.abs(ratio) + 0.5), ratio) + quantization.zero_point[0]
     quantized: Array = np.clip(rounded, low, high).astype(tensor.dtype)
     return quantized
-
-
-def _image(tensor: Tensor, path: Path, file_format: str) -> tuple[Array, str]:
-    """One image as one sample: resized to the model's rows and columns (bilinear, aspect ratio not kept)."""
-    from PIL import Image, UnidentifiedImageError
-
-    rows, columns, channels, channels_first = _image_layout(tensor, path)
-    offset, rule = _pixel_rule(tensor, path)
-    try:
-        with Image.open(path, formats=[file_format]) as opened:
-            size = opened.size
-            converted = opened.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise _unreadable(path, error) from None
-    steps = [f"{path.name}", "grey" if channels == 1 else "RGB"]
-    if size != (columns, rows):
-        converted = converted.resize((columns, rows), Image.Resampling.BILINEAR)
-        steps.append(f"resized from {size[0]}x{size[1]} to {columns}x{rows}")
-    pixels = np.asarray(converted, dtype=np.int64).reshape(rows, columns, channels)
-    if channels_first:
-        pixels = pixels.transpose(2, 0, 1)
-    array = (pixels + offset).astype(tensor.dtype).reshape(1, *tensor.shape)
-    return array, f"{tensor.name}: {', '.join((*steps, rule))}"
-
-
-def _image_layout(tensor: Tensor, path: Path) -> tuple[int, int, int, bool]:
-    """Rows, columns, channels of the model's input, and whether channels come before rows."""
-    shape = tensor.shape
-    if len(shape) == 4 and shape[0] == 1:
-        if shape[3] in (1, 3):
-            return shape[1], shape[2], shape[3], False
-        if shape[1] in (1, 3):
-            return shape[2], shape[3], shape[1], True
-    raise InputError(
-        "this model's input is not one image",
-        where=f"{path} for {tensor.name} {shape}",
-        hint="give a .npy of that shape; images fit inputs with 1 or 3 channels and batch 1",
-    )
-
-
-def _pixel_rule(tensor: Tensor, path: Path) -> tuple[int, str]:
-    """What to add to a pixel 0..255, and the words for it.
-
-    uint8 models take raw pixels. int8 models take ``pixel - 128`` where scale and zero point map the type's whole range
-    onto one of the usual pixel ranges (0..1, 0..255, -1..1); otherwise nothing in the file says how pixels were
-    normalised, and guessing would give a wrong answer silently.
-    """
-    if tensor.dtype == "uint8":
-        return 0, "raw pixels"
-    if tensor.dtype == "int8" and tensor.quantization is not None:
-        scale, zero_point = tensor.quantization.scale[0], tensor.quantization.zero_point[0]
-        low, high = scale * (-128 - zero_point), scale * (127 - zero_point)
-        for usual in ((0.0, 1.0), (0.0, 255.0), (-1.0, 1.0)):
-            if abs(low - usual[0]) <= 1.5 * scale and abs(high - usual[1]) <= 1.5 * scale:
-                return -128, "pixel - 128"
-    raise InputError(
-        "the model does not say how pixels become its input",
-        where=f"{path} for {tensor.name} {tensor.dtype}",
-        hint="prepare the image as the model was trained and give it as a .npy",
-    )

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.cli.console import emit, grouped, pairs, plain_table, size
+from mpc_bridge.cli.labels import by_row, predicted
 
 Report = Mapping[str, Any]
 
@@ -93,19 +94,14 @@ def threat_line(threat: Mapping[str, Any]) -> str:
 def _predictions(
     report: Report, outputs: Sequence[npt.NDArray[np.generic]], labels: Sequence[int] | None
 ) -> None:
-    first = outputs[0]
-    samples = first.shape[0]
-    if first.dtype == np.int64 and report.get("reveal") == "argmax":
-        classes = first.reshape(samples, -1)[:, 0]
-        values: npt.NDArray[np.generic] | None = None
-    elif len(outputs) == 1 and first.reshape(samples, -1).shape[1] > 1:
-        flat = first.reshape(samples, -1)
-        classes = flat.argmax(axis=1)
-        values = flat.max(axis=1)
-    else:
+    classes = predicted(outputs, report["reveal"])
+    if classes is None:
         for index, output in enumerate(outputs):
             emit(f"out{index}   {output.dtype} {output.shape}, values {output.min()} to {output.max()}")
         return
+    samples = len(classes)
+    rows = by_row(outputs[0])
+    values = rows.max(axis=1) if rows.shape == (samples, rows.shape[1]) and rows.shape[1] > 1 else None
     columns = ["sample>", "largest output>"]
     if values is not None:
         columns.append("value>")
@@ -116,12 +112,15 @@ def _predictions(
         row = [str(sample), str(classes[sample])]
         if values is not None:
             row.append(f"{values[sample]:.6g}" if values.dtype.kind == "f" else str(values[sample]))
-        if labels is not None:
+        if labels is not None and sample < len(labels):
             row += [str(labels[sample]), "right" if labels[sample] == classes[sample] else "wrong"]
         table.add_row(*row)
     emit(table)
     if samples > SHOWN:
         emit(f"… and {samples - SHOWN} more samples (--output keeps them all)")
+    if report["accuracy"] is not None:
+        found = report["accuracy"]
+        emit(f"\ntop-1   {found['right']} of {found['labelled']} right, {found['top1']:.2%}")
 
 
 def _costs(report: Report) -> None:
