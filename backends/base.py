@@ -9,7 +9,7 @@ back.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +117,41 @@ class Backend(Protocol):
         """None when it can run ``step``, else one line that says why not."""
         ...
 
-    def owner(self) -> Owner: ...
+    def owner(self, parties: int) -> Owner:
+        """The owners' side for that many computing parties."""
+        ...
 
     def engine(self, session: Session, program: Program) -> Engine: ...
+
+
+@runtime_checkable
+class PreparedEngine(Protocol):
+    """An engine that has work to do for a sample before its inputs are there."""
+
+    def preprocess(self) -> None:
+        """Once per sample, in the preprocessing phase."""
+        ...
+
+
+class Helper(Protocol):
+    """A process that serves the parties and gets no share: a dealer of correlated randomness."""
+
+    def setup(self) -> None:
+        """Once per program."""
+        ...
+
+    def sample(self) -> None:
+        """Once per sample."""
+        ...
+
+
+@runtime_checkable
+class HelpedBackend(Protocol):
+    """A backend whose parties need one helper process; at every party ``Session.helper`` leads to it."""
+
+    #: what it is called in reports and errors
+    helper_name: ClassVar[str]
+
+    def helper(self, session: Session, program: Program) -> Helper:
+        """The helper's side, on its session with all parties."""
+        ...

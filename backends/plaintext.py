@@ -194,7 +194,7 @@ class PlaintextBackend:
         """Everything."""
         return None
 
-    def owner(self) -> PlaintextOwner:
+    def owner(self, parties: int) -> PlaintextOwner:
         """The owners' side."""
         return PlaintextOwner()
 

@@ -51,7 +51,7 @@ def test_sizes_order_and_count_are_the_same_for_all_secrets(name: str, backend: 
 
 @pytest.mark.parametrize("backend", [rep3, rep3_mac], ids=lambda backend: backend.name)
 def test_owners_and_outputs_have_sizes_of_the_shapes(backend: Backend) -> None:
-    owner = backend.owner()
+    owner = backend.owner(3)
     for case in CASES.values():
         for weights, data in extremes(case.program):
             for index, tensor in {**weights, **data}.items():

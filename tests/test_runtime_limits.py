@@ -64,4 +64,4 @@ def test_big_tensors_within_the_limit_are_taken() -> None:
     """Two inputs of a quarter of a gibibyte: far more than any real model's, and the question takes no memory."""
     program = lower(sums(2, (1, 1 << 14, 1 << 14)).public())
     for party in range(3):
-        check_shares(program, Rep3Backend().owner(), party)
+        check_shares(program, Rep3Backend().owner(3), party)

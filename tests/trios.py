@@ -101,7 +101,7 @@ def views(
     devices: Sequence[Device] | None = None,
 ) -> tuple[list[View], list[dict[int, np.ndarray]]]:
     """One session, any number of inferences: what each party received, and what came out."""
-    owner = backend.owner()
+    owner = backend.owner(3)
     model = {value: owner.share(program.values[value], tensor) for value, tensor in weights.items()}
     data = [{value: owner.share(program.values[value], x) for value, x in tensors.items()} for tensors in inferences]
 

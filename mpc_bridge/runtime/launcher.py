@@ -94,7 +94,7 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         Whatever else a party reports. No process is left in any case, also after KeyboardInterrupt.
     """
     program = lower(circuit.public(), reveal=reveal) if program is None else program
-    run = _Run(circuit, program, backend.owner(), parties, _sample_count(circuit, inputs), progress)
+    run = _Run(circuit, program, backend.owner(parties), parties, _sample_count(circuit, inputs), progress)
     job = Job(to_json(circuit.public()), reveal, digest(program, f"{__version__}/{backend.name}").hex(),
               progress is not None)
     run.tell("start", 0, 0)

@@ -54,6 +54,8 @@ class Session:
         self._waiter = Waiter(timeout, {control.fileno(): control.label} if control is not None else {})
         self._round = 0
         self._domain = 0
+        #: the session with the process that helps the parties, where the backend has one; its number is ``parties``
+        self.helper: Session | None = None
         #: called once a round fails: what must not outlive the protocol is forgotten here
         self.on_failure: Callable[[], None] | None = None
 
@@ -130,8 +132,12 @@ class Session:
                 channel.write_some([memoryview(encode_header(Kind.ABORT, 0, 0))])
             except PeerError:
                 continue  # it is gone already
+        if self.helper is not None:
+            self.helper.abort()
 
     def close(self) -> None:
         """Close every peer's channel; they see the end of the stream."""
         for channel in self._channels.values():
             channel.close()
+        if self.helper is not None:
+            self.helper.close()

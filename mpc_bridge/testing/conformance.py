@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from mpc_bridge.backends.base import HelpedBackend, PreparedEngine
 from mpc_bridge.lowering.program import (
     Affine,
     Geometry,
@@ -378,7 +379,7 @@ def cases() -> list[Case]:
 
 def run(backend: Backend, case: Case, devices: Sequence[Device], timeout: float = 30.0) -> list[IntArray]:
     """The case's outputs as the receiver reconstructs them; one thread and one device per party, on real sockets."""
-    owner, program = backend.owner(), case.program
+    owner, program = backend.owner(len(devices)), case.program
     messages = {index: owner.share(program.values[index], tensor) for index, tensor in case.inputs.items()}
     for index, shares in messages.items():
         for party, message in enumerate(shares):
@@ -395,10 +396,20 @@ def run(backend: Backend, case: Case, devices: Sequence[Device], timeout: float 
             outputs[step.output] = message
 
         prepared = run_setup(engine, program, read, session.meter)
+        if isinstance(engine, PreparedEngine):
+            engine.preprocess()
         run_online(engine, program, prepared, read, write, session.meter)
         return outputs
 
-    results = run_parties(devices, party_main, timeout=timeout)
+    def helper_main(session: Session) -> dict[int, bytes]:
+        assert isinstance(backend, HelpedBackend)
+        helper = backend.helper(session, program)
+        helper.setup()
+        helper.sample()
+        return {}
+
+    helper = helper_main if isinstance(backend, HelpedBackend) else None
+    results = run_parties(devices, party_main, timeout=timeout, helper=helper)[: len(devices)]
     revealed = []
     for step in program.steps:
         if isinstance(step, Output):

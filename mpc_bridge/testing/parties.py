@@ -29,11 +29,12 @@ def connect(parties: int) -> list[dict[int, Channel]]:
     return channels
 
 
-def run_parties(devices: Sequence[Device], function: Callable[[Session], Result], *,
-                timeout: float = 10.0) -> list[Result]:
+def run_parties(devices: Sequence[Device], function: Callable[[Session], Result], *, timeout: float = 10.0,
+                helper: Callable[[Session], Result] | None = None) -> list[Result]:
     """Run ``function`` at every party, one thread and one device each; the phase is ``online``.
 
-    A party that raises closes its channels, so that the others see a lost peer.
+    A party that raises closes its channels, so that the others see a lost peer. With a ``helper``, that runs in one
+    more thread, on a device like the first party's, and its result comes last.
 
     Returns:
         Every party's result, in order.
@@ -42,15 +43,26 @@ def run_parties(devices: Sequence[Device], function: Callable[[Session], Result]
         The first error that is not a consequence of another party's (PeerError), else the first one.
     """
     identity = secrets.token_bytes(32)
-    sessions = [Session(party, len(devices), device, channels, timeout=timeout, identity=identity)
-                for party, (device, channels) in enumerate(zip(devices, connect(len(devices)), strict=True))]
+    count = len(devices)
+    channels = connect(count + (helper is not None))
+    sessions = []
+    for party, device in enumerate(devices):
+        session = Session(party, count, device, {peer: channels[party][peer] for peer in range(count) if peer != party},
+                          timeout=timeout, identity=identity)
+        if helper is not None:
+            session.helper = Session(party, count, device, {count: channels[party][count]}, meter=session.meter,
+                                     timeout=timeout, identity=identity)
+        sessions.append(session)
+    if helper is not None:
+        sessions.append(Session(count, count, devices[0], channels[count], timeout=timeout, identity=identity))
     results: dict[int, Result] = {}
     failures: list[BaseException] = []
 
     def main(session: Session) -> None:
         try:
             with session.meter.phase("online"):
-                results[session.party] = function(session)
+                results[session.party] = (
+                    function(session) if helper is None or session.party < count else helper(session))
         except BaseException as error:
             failures.append(error)
             session.close()
