@@ -1,0 +1,53 @@
+"""Files that are sound ONNX and quantized in a way that has no fixed integers, or not at all: what to do instead."""
+
+from __future__ import annotations
+
+from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.importers.onnx.proto import FileModel, FileNode
+
+#: Operators whose scales are computed from each input when the model runs.
+_DYNAMIC = frozenset({
+    "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul", "MatMulIntegerToFloat",
+    "DynamicQuantizeLSTM", "QAttention", "ConvIntegerToFloat", "FusedMatMulInteger"})
+
+#: Operators whose weights alone are integers.
+_WEIGHT_ONLY = frozenset({"MatMulNBits", "MatMulBnb4", "MatMulFpQ4", "GatherBlockQuantized", "QMoE"})
+
+_STATIC = ("quantize the float model with calibration data: onnxruntime.quantization.quantize_static(float_path, "
+           "new_path, calibration_data_reader, quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, "
+           "weight_type=QuantType.QInt8, per_channel=True)")
+
+
+def refuse_other_quantization(model: FileModel) -> None:
+    """Refuse files without statically quantized activations.
+
+    Raises:
+        UnsupportedModelError: saying what the file is and how to make a supported one.
+    """
+    def refusal(what: str, kinds: list[str]) -> UnsupportedModelError:
+        return UnsupportedModelError(what, where="\n".join(filter(None, [model.source, ", ".join(kinds[:8])])),
+                                     hint=_STATIC)
+
+    kinds = {node.kind for node in model.nodes}
+    dynamic, weight_only = sorted(kinds & _DYNAMIC), sorted(kinds & _WEIGHT_ONLY)
+    if dynamic:
+        raise refusal("the model is quantized dynamically: its scales depend on each input, so that no exact integers "
+                      "are fixed in the file", dynamic)
+    if weight_only:
+        raise refusal("the model's weights alone are quantized; it computes with floats", weight_only)
+    stored = set(model.tensors) | {name for node in model.nodes if node.kind == "Constant" for name in node.outputs}
+    if any(_quantizes_activations(node, stored) for node in model.nodes):
+        return
+    if "DequantizeLinear" in kinds:
+        integer_inputs = {port.name for port in model.inputs if port.dtype in ("int8", "uint8")}
+        if any(node.kind == "DequantizeLinear" and node.inputs[:1] and node.inputs[0] in integer_inputs
+               for node in model.nodes):
+            return
+        raise refusal("the model's weights alone are quantized; it computes with floats", ["DequantizeLinear"])
+    raise refusal("the model is not quantized: it computes with floats", [])
+
+
+def _quantizes_activations(node: FileNode, stored: set[str]) -> bool:
+    if node.kind.startswith("QLinear") or node.kind == "QGemm":
+        return True
+    return node.kind == "QuantizeLinear" and node.inputs[:1] != () and node.inputs[0] not in stored
