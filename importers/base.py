@@ -7,6 +7,7 @@ exact integer semantics of the framework the file comes from. It parses; it neve
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -51,6 +52,29 @@ class Importer(Protocol):
             UsageError: an unknown profile.
         """
         ...
+
+
+@runtime_checkable
+class TrustedImporter(Importer, Protocol):
+    """An importer that can also read files whose loading runs what they say, for people who trust them."""
+
+    def load_trusted(self, data: bytes, name: str, profile: str, input_shapes: Sequence[tuple[int, ...]]) -> Circuit:
+        """As :meth:`Importer.load`, for a file that may run anything in this process.
+
+        Args:
+            data: the whole file.
+            name: of the model, for people.
+            profile: one of :attr:`profiles`; ``""`` for what the file says.
+            input_shapes: of the model's inputs, for formats that do not hold them.
+
+        Raises:
+            UsageError: shapes are missing or too many, or what the format's loading needs is not installed.
+        """
+        ...
+
+
+class ModelWarning(UserWarning):
+    """What the owner of a model file should know about it."""
 
 
 def read_model_file(path: str | Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,7 +14,7 @@ from mpc_bridge.circuit import serialize
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.errors import ModelFormatError, UnsupportedCombinationError, UsageError
 from mpc_bridge.importers import base as importer_contract
-from mpc_bridge.importers.base import Importer, read_model_file
+from mpc_bridge.importers.base import Importer, TrustedImporter, read_model_file
 from mpc_bridge.lowering.program import Output, Program, Step
 from mpc_bridge.security import Adversary, Majority, ThreatModel
 
@@ -66,12 +66,16 @@ def importers() -> Plugins:
     return plugins(IMPORTERS, importer_contract.API_VERSION)
 
 
-def load_model(path: str | Path, profile: str | None = None) -> Circuit:
+def load_model(path: str | Path, profile: str | None = None, trust: bool = False,
+               input_shapes: Sequence[tuple[int, ...]] = ()) -> Circuit:
     """A model file as a Circuit: by its suffix, else by what its first bytes say.
 
     Args:
         path: ``.circuit`` or any installed importer's format.
         profile: which reference runtime; None for the format's default. A ``.circuit`` keeps the one it came with.
+        trust: also read formats whose loading runs what the file says (TorchScript). Files that need no trust are read
+            as ever.
+        input_shapes: of the model's inputs, for such formats, which do not hold them.
 
     Raises:
         InputError: it cannot be read. ModelFormatError: it is nothing that an installed importer reads.
@@ -86,6 +90,11 @@ def load_model(path: str | Path, profile: str | None = None) -> Circuit:
                              hint="import the model again with the other profile")
         return circuit
     importer = _importer(path, data, importers())
+    if trust and isinstance(importer, TrustedImporter):
+        return importer.load_trusted(data, path.stem, profile or "", input_shapes)
+    if input_shapes:
+        raise UsageError("input shapes are taken from the file", where=str(path),
+                         hint="give them with trust, for TorchScript files alone")
     return importer.load(data, path.stem, importer.profiles[0] if profile is None else profile)
 
 
