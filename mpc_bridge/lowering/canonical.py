@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ def canonicalise(circuit: Circuit, program: Program) -> dict[int, Ints]:
                 )
             if value.kind == "activation":
                 stored[step.source] = circuit.constants[step.source].astype(np.int64) - value.offset
-        elif isinstance(step, Linear):
+        elif isinstance(step, Linear) and program.values[step.inputs[1]].kind == "weight":
             op = circuit.ops[step.op]
             stored[op.inputs[1]] = _weights(circuit, step)
             bias = bias_tensor(op)
@@ -63,6 +63,12 @@ def _weights(circuit: Circuit, step: Linear) -> Ints:
     centred = circuit.constants[op.inputs[1]].astype(np.int64) - weight_zero(circuit, op)
     if op.kind == "TRANSPOSE_CONV":
         return np.asarray(centred[:, ::-1, ::-1], np.int64)
+    if step.depthwise and op.kind == "CONV_2D":
+        # in groups, as lowering.linear.geometry has them: columns of a group's channels, zeros where it is dilated
+        _, rows, _, depth = centred.shape
+        spread = np.zeros((rows, geometry.kernel[1] // depth, depth, len(centred)), np.int64)
+        spread[:, :: cast("tuple[int, int]", op.attributes["dilation"])[1]] = centred.transpose(1, 2, 3, 0)
+        return spread.reshape(*geometry.kernel, len(centred))
     if step.depthwise:
         return np.asarray(centred[0], np.int64)
     return centred.reshape(geometry.out_channels, *geometry.kernel, geometry.in_channels)

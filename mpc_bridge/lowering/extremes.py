@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.lowering import moves
 from mpc_bridge.lowering.builder import Builder
 from mpc_bridge.lowering.program import Geometry, Lookup, Maximum, Move, Value
 
@@ -24,19 +25,8 @@ def lower_pair(builder: Builder, index: int) -> None:
     size = int(np.prod(shape, dtype=np.int64))
     rows = []
     for tensor in op.inputs:
-        source = builder.stored(tensor)
-        x = builder.values[source]
-        if x.shape != shape:
-            padded = (1,) * (len(shape) - len(x.shape)) + x.shape
-            widened = builder.activation(index, x.high, shape=padded)
-            builder.steps.append(Move(index, op.name, (source,), widened, "reshape"))
-            taken = tuple(
-                range(extent) if extent == target else (0,) * target
-                for extent, target in zip(padded, shape, strict=True)
-            )
-            source = builder.activation(index, x.high, shape=shape)
-            builder.steps.append(Move(index, op.name, (widened,), source, "take", taken=taken))
-        row = builder.activation(index, x.high, shape=(1, 1, 1, size))
+        source = moves.broadcast(builder, index, builder.stored(tensor), shape)
+        row = builder.activation(index, builder.values[source].high, shape=(1, 1, 1, size))
         builder.steps.append(Move(index, op.name, (source,), row, "reshape"))
         rows.append(row)
     high = max(builder.values[row].high for row in rows)

@@ -55,10 +55,26 @@ def geometry(circuit: Circuit, op: Op) -> tuple[Geometry, bool]:
         ), False
     (top, _), (left, _) = cast("tuple[Pair, Pair]", op.attributes["padding"])
     kernel = (w[1], w[2])
+    if groups(circuit, op) > 1:
+        # the channels of a group side by side, as columns, leave one channel per group: a depthwise convolution, whose
+        # kernel has zeros between columns that the dilation keeps apart
+        (down, across), (below, beside), depth = (
+            cast(Pair, op.attributes["stride"]), cast(Pair, op.attributes["dilation"]), w[3])
+        return Geometry(
+            x[0], x[1], x[2] * depth, x[3] // depth, out[1], out[2], out[3],
+            (w[1], ((w[2] - 1) * beside + 1) * depth), (down, across * depth), (below, 1), top, left * depth,
+        ), True
     return Geometry(
         x[0], x[1], x[2], x[3], out[1], out[2], out[3], kernel, cast(Pair, op.attributes["stride"]),
         cast(Pair, op.attributes["dilation"]), top, left,
     ), op.kind == "DEPTHWISE_CONV_2D"
+
+
+def groups(circuit: Circuit, op: Op) -> int:
+    """In how many groups a convolution reads its input's channels."""
+    if op.kind != "CONV_2D":
+        return 1
+    return circuit.tensors[op.inputs[0]].shape[3] // circuit.tensors[op.inputs[1]].shape[3]
 
 
 def fan_in(circuit: Circuit, op: Op) -> int:

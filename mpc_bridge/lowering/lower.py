@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal
-
-import numpy as np
 
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering.builder import Builder, with_forms
 from mpc_bridge.lowering.layers import LOWERINGS
-from mpc_bridge.lowering.linear import fan_in
 from mpc_bridge.lowering.offsets import stored_offsets
-from mpc_bridge.lowering.program import Linear, Lookup, Maximum, Output, Program, Requantize, Tail, Value
+from mpc_bridge.lowering.program import Linear, Lookup, Maximum, Output, Program, Requantize, Step, Tail, Value
 from mpc_bridge.lowering.scope import divide
 
 
@@ -53,7 +51,7 @@ def lower(circuit: Circuit, reveal: Literal["output", "argmax"] = "output") -> P
         steps=tuple(builder.steps),
         tails=tails,
         activations=_activations(builder),
-        macs=_macs(public, builder),
+        macs=_macs(builder.steps),
         reveal=reveal,
     )
 
@@ -80,10 +78,7 @@ def _activations(builder: Builder) -> dict[int, int]:
     return dict(counts)
 
 
-def _macs(circuit: Circuit, builder: Builder) -> int:
+def _macs(steps: Iterable[Step]) -> int:
     """Multiplications of all linear layers, padded cells counted."""
-    linear = {step.op for step in builder.steps if isinstance(step, Linear)}
-    return sum(
-        fan_in(circuit, circuit.ops[op]) * int(np.prod(circuit.tensors[circuit.ops[op].outputs[0]].shape,
-        dtype=np.int64)) for op in linear
-    )
+    products = (step for step in steps if isinstance(step, Linear))
+    return sum(step.geometry.macs // (step.geometry.in_channels if step.depthwise else 1) for step in products)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from mpc_bridge.circuit.graph import Circuit, Op
@@ -102,6 +103,39 @@ def lower_blocks(builder: Builder, index: int) -> None:
     output = builder.activation(index, high)
     builder.steps.append(Move(index, op.name, (cells,), output, "transpose", permutation=(0, 1, 3, 2, 4, 5)))
     builder.finish(index, output)
+
+
+def broadcast(builder: Builder, index: int, source: int, shape: Extents) -> int:
+    """A value in a shape that it broadcasts to by numpy's rules; the value itself where it has that shape already."""
+    x, name = builder.values[source], builder.circuit.ops[index].name
+    padded = (1,) * (len(shape) - len(x.shape)) + x.shape
+    source = reshaped(builder, index, source, padded)
+    if padded == shape:
+        return source
+    wide = builder.new(replace(x, name=f"{x.name}/wide", shape=shape))
+    taken = tuple(
+        range(extent) if extent == target else (0,) * target for extent, target in zip(padded, shape, strict=True))
+    builder.steps.append(Move(index, name, (source,), wide, "take", taken=taken))
+    return wide
+
+
+def reshaped(builder: Builder, index: int, source: int, shape: Extents) -> int:
+    """A value in another shape; the value itself where it has that shape already."""
+    x = builder.values[source]
+    if x.shape == shape:
+        return source
+    output = builder.new(replace(x, name=f"{x.name}/shape", shape=shape))
+    builder.steps.append(Move(index, builder.circuit.ops[index].name, (source,), output, "reshape"))
+    return output
+
+
+def transposed(builder: Builder, index: int, source: int, permutation: Extents, shape: Extents) -> int:
+    """A value with its axes in another order, in a shape of the same elements."""
+    x = builder.values[source]
+    output = builder.new(replace(x, name=f"{x.name}/turned", shape=shape))
+    builder.steps.append(Move(index, builder.circuit.ops[index].name, (source,), output, "transpose",
+                              permutation=permutation))
+    return output
 
 
 def lower_pack(builder: Builder, index: int) -> None:
