@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpc_bridge.circuit import fixedpoint as fp
@@ -116,13 +116,36 @@ def test_float64_rule_is_c_round_of_the_double_product(acc: int, m: float, zero_
     assert int(fp.requantize(acc, "float64_half_away", m, zero_point, -128, 127)) == expected
 
 
-@pytest.mark.parametrize(("rule", "minus_two_and_a_half"), [("mbqm", -2), ("float64_half_away", -3)])
+@pytest.mark.parametrize(("rule", "minus_two_and_a_half"), [("mbqm", -2), ("half_even", -2), ("float64_half_away", -3)])
 def test_requantize_broadcasts_channels_and_clamps(rule: str, minus_two_and_a_half: int) -> None:
     acc = np.array([[3, 3], [-5, -5], [2**50, -(2**50)]])
     out = fp.requantize(acc, rule, [0.5, 1.0], 1, -10, 10)
     assert out.tolist() == [[3, 4], [minus_two_and_a_half + 1, -4], [10, -10]]
 
 
+@settings(max_examples=500, deadline=None)
+@given(
+    st.one_of(st.integers(-(2**31), 2**31), st.integers(-(2**62), 2**62)),
+    st.one_of(st.integers(0, 2**31 - 1), st.integers(0, 2**8)),
+    st.integers(0, 100), st.integers(1, 2**23),
+)
+def test_half_even_is_the_rounded_rational(acc: int, numerator: int, power: int, count: int) -> None:
+    multiplier = math.ldexp(numerator, -power)
+    if multiplier >= 2**30:
+        return
+    n, d = fp.exact_ratio(multiplier, count)
+    limit = 2**62 // max(n, 1)
+    # Python's round is half to even, and exact on fractions
+    assert int(fp.half_even(acc, n, d)) == round(max(min(acc, limit), -limit) * Fraction(multiplier) / count)
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "count"), [(1 + 2.0**-31, 1), (2.0**31, 1), (float("nan"), 1), (-1.0, 1), (0.5, 2**23 + 1)])
+def test_what_no_ratio_of_31_bits_stands_for_is_refused(multiplier: float, count: int) -> None:
+    with pytest.raises(UnsupportedModelError):
+        fp.exact_ratio(multiplier, count)
+
+
 def test_an_unknown_rule_is_named() -> None:
-    with pytest.raises(UnsupportedModelError, match="half_even"):
-        fp.requantize(1, "half_even", 1.0, 0, -128, 127)
+    with pytest.raises(UnsupportedModelError, match="half_down"):
+        fp.requantize(1, "half_down", 1.0, 0, -128, 127)

@@ -9,6 +9,7 @@ does not overflow.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +110,50 @@ def mbqm(x: IntsLike, q: IntsLike, shift: IntsLike) -> Ints:
     return rdbpot(srdhm(shifted, q), np.maximum(-exponent, 0))
 
 
+def exact_ratio(multiplier: float, count: int = 1) -> tuple[int, int]:
+    """``multiplier / count`` as numerator and denominator for :func:`half_even`, exactly.
+
+    A denominator of ``2**63`` or more makes every product below a half, and the ratio 0 stands for it.
+
+    Args:
+        multiplier: finite, not negative, of at most 31 significant bits, below ``2**30``.
+        count: positive; a sum of more than ``2**23`` 8-bit values may be beyond what :func:`half_even` is exact for.
+
+    Returns:
+        ``(n, d)``, ``0 <= n < 2**31``, ``0 < d < 2**63``.
+
+    Raises:
+        UnsupportedModelError: the multiplier is none of these, or the count is greater than that.
+    """
+    if count > 2**23:
+        raise UnsupportedModelError(f"a mean of {count} values", hint="at most 2**23 are supported")
+    ratio = Fraction(multiplier) / count if math.isfinite(multiplier) and multiplier >= 0 else Fraction(2**31)
+    if ratio.numerator >= 2**31:
+        raise UnsupportedModelError(
+            f"a multiplier of {multiplier!r} is not a number of 31 bits", hint="scales must be finite and positive")
+    return (0, 1) if ratio.denominator >= 2**63 else (ratio.numerator, ratio.denominator)
+
+
+def rounded_half_even(numerator: IntsLike, denominator: IntsLike) -> Ints:
+    """``numerator / denominator`` to the nearest integer, ties to even; ``0 < denominator``; any int64."""
+    n, d = np.asarray(numerator, np.int64), np.asarray(denominator, np.int64)
+    floor = n // d
+    rest = n - floor * d
+    return np.asarray(floor + ((rest > d - rest) | ((rest == d - rest) & (floor & 1 == 1))), np.int64)
+
+
+def half_even(x: IntsLike, numerator: IntsLike, denominator: IntsLike) -> Ints:
+    """``x * numerator / denominator`` to the nearest integer, ties to even, on the exact rational. Monotone in ``x``.
+
+    Args:
+        x: any int64; saturates where its product with the numerator is beyond ``±2**62``.
+        numerator, denominator: of :func:`exact_ratio`; scalars or arrays that broadcast with ``x``.
+    """
+    n = np.asarray(numerator, np.int64)
+    limit = 2**62 // np.maximum(n, 1)
+    return rounded_half_even(np.clip(np.asarray(x, np.int64), -limit, limit) * n, denominator)
+
+
 def requantize(acc: IntsLike, rule: str, multiplier: npt.ArrayLike, zero_point: int, low: int, high: int) -> Ints:
     """One accumulator to one output: ``clamp(round(acc * multiplier) + zero_point, low, high)``, rounded by ``rule``.
 
@@ -117,7 +162,7 @@ def requantize(acc: IntsLike, rule: str, multiplier: npt.ArrayLike, zero_point: 
 
     Args:
         acc: any int64.
-        rule: ``"mbqm"`` or ``"float64_half_away"``, see :mod:`mpc_bridge.circuit.ops`.
+        rule: ``"mbqm"``, ``"half_even"`` or ``"float64_half_away"``, see :mod:`mpc_bridge.circuit.ops`.
         multiplier: real multipliers, float64, a scalar or an array that broadcasts with ``acc`` ([C] when per channel).
         zero_point, low, high: of the output's type.
 
@@ -132,6 +177,10 @@ def requantize(acc: IntsLike, rule: str, multiplier: npt.ArrayLike, zero_point: 
         multipliers = np.asarray(multiplier, np.float64)
         pairs = np.array([quantize_multiplier(float(m)) for m in multipliers.reshape(-1)], np.int64).reshape(-1, 2)
         scaled = mbqm(values, pairs[:, 0].reshape(multipliers.shape), pairs[:, 1].reshape(multipliers.shape))
+    elif rule == "half_even":
+        multipliers = np.asarray(multiplier, np.float64)
+        ratios = np.array([exact_ratio(float(m)) for m in multipliers.reshape(-1)], np.int64).reshape(-1, 2)
+        scaled = half_even(values, ratios[:, 0].reshape(multipliers.shape), ratios[:, 1].reshape(multipliers.shape))
     elif rule == "float64_half_away":
         products = round_half_away(values.astype(np.float64) * np.asarray(multiplier, np.float64))
         scaled = np.clip(products, -(2.0**_SATURATION_BITS), 2.0**_SATURATION_BITS).astype(np.int64)

@@ -151,6 +151,8 @@ def _average(attributes: dict[str, Any], shapes: Sequence[Shape], declared: Shap
         last = (declared[axis] - 1) * stride[position] - before
         if before >= window[position] or last >= x[axis]:
             raise ValueError("a window that covers no cell of the image")
+        if window[0] * window[1] > 2**23:
+            raise ValueError(f"a window of {window[0]} x {window[1]} cells")
         # one more position would still fit: a framework with or without ceil_mode has it
         if last + stride[position] + window[position] <= x[axis] + after:
             raise ValueError(f"{declared[axis]} windows along axis {axis}, where more fit")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit
 from mpc_bridge.errors import UnsupportedModelError
-from mpc_bridge.lowering.constants import Constants
+from mpc_bridge.lowering.constants import Constants, Parity, Tie
 from mpc_bridge.lowering.program import (
     Affine,
     Input,
@@ -118,21 +118,22 @@ class Builder:
 
     def requantize(
         self, op: int, source: int, found: Constants, rows: Sequence[int] | None, bounds: tuple[int, int],
-        tie_zero: int | None, shape: tuple[int, ...] | None = None,
+        levels: Tie | None, shape: tuple[int, ...] | None = None,
     ) -> int:
         """Append a Requantize and return its output.
 
         Args:
             rows: per channel, which of the constants' rows it uses; None or all equal: one row for all.
             bounds: least and greatest stored output.
-            tie_zero: stored level of the tie rule, where ``found`` has one.
+            levels: which ones the tie rule chooses, where ``found`` has one.
         """
         low, high = bounds
         chosen = [0] if rows is None or len(found.multiplier) == 1 else [int(row) for row in rows]
         tie = None
         if found.delta:
-            assert tie_zero is not None
-            tie = TieRule(found.tie_bit, tie_zero, tuple(found.delta[row] for row in chosen))
+            assert levels is not None
+            zero, parity = (0, levels.value) if isinstance(levels, Parity) else (levels, None)
+            tie = TieRule(found.tie_bit, zero, tuple(found.delta[row] for row in chosen), parity)
         output = self.activation(op, high, shape=shape)
         self.steps.append(Requantize(
             op, self.circuit.ops[op].name, (source,), output, tuple(found.multiplier[row] for row in chosen),
@@ -150,11 +151,14 @@ def with_forms(values: Sequence[Value], steps: Sequence[Step]) -> tuple[Value, .
             for source in step.inputs:
                 rings[source] = max(rings[source], step.ring)
             rings[step.output] = step.ring
+        elif isinstance(step, Requantize):
+            rings[step.inputs[0]] = max(rings[step.inputs[0]], step.bits)
         elif isinstance(step, Move):
             for source in step.inputs:
                 rings[source] = max(rings[source], rings[step.output])
                 bits[source] |= bits[step.output]
         elif isinstance(step, (Maximum, Lookup, Output)):
             for source in step.inputs:
-                bits[source] = True
+                # a revealed accumulator stays one
+                bits[source] |= values[source].kind != "accumulator"
     return tuple(replace(value, ring=ring, bits=bit) for value, ring, bit in zip(values, rings, bits, strict=True))

@@ -12,8 +12,8 @@ side that no other m may break either. Following these cuts finds an m or proves
 search; in the plane it is the recognition of digital lines). What works for s works for s + 1 with 2m and 2c, so the
 least s of a layer is the greatest of its channels'.
 
-Double rounding has another constant where the output is at most the zero point: the *tie* form uses one c for the
-levels above and ``c - delta`` for the others, with the same m.
+Double rounding has another constant where the output is at most the zero point, and half to even where it is odd: the
+*tie* form uses one c for some levels and ``c - delta`` for the others, with the same m.
 """
 
 from __future__ import annotations
@@ -36,13 +36,41 @@ TIE_SHIFTS = 8
 
 
 @dataclass(frozen=True)
+class Parity:
+    """The levels of half to even that use the other constant: ``level % 2 == value``."""
+
+    value: int
+
+
+#: Which levels may use the other constant: those up to a stored level, or those of one parity.
+Tie = int | Parity
+
+
+def tie_of(rule: str, zero: int) -> Tie:
+    """The tie form that fits a rounding rule.
+
+    Args:
+        zero: stored level of the output's zero point. Half to even rounds before it is added, so that odd means an odd
+            distance from it.
+    """
+    return Parity((zero + 1) % 2) if rule == "half_even" else zero
+
+
+def chosen(tie: Tie | None, level: Ints) -> npt.NDArray[np.bool_]:
+    """Which stored levels may use the other constant."""
+    if tie is None:
+        return np.zeros(level.shape, bool)
+    return np.asarray(level % 2 == tie.value if isinstance(tie, Parity) else level <= tie)
+
+
+@dataclass(frozen=True)
 class Constants:
     """``u = (acc * multiplier + constant) >> shift`` per channel; see :class:`~mpc_bridge.lowering.program.Requantize`.
 
     Attributes:
         multiplier, constant: one per channel.
-        delta: per channel, what is subtracted before the shift for outputs up to the tie zero; empty without a tie
-            rule.
+        delta: per channel, what is subtracted before the shift for the outputs that :class:`Tie` chooses; empty without
+            a tie rule.
         tie_bit: every delta is a multiple of ``2**tie_bit``.
         bits: N.
     """
@@ -57,20 +85,20 @@ class Constants:
 
 @dataclass(frozen=True)
 class _Slopes:
-    """Per channel: a slope, and the interval of constants for the levels above and for those up to the tie zero."""
+    """Per channel: a slope, and the interval of constants for the plain levels and for those the tie chooses."""
 
     found: npt.NDArray[np.bool_]
     multiplier: Ints
-    above: tuple[Ints, Ints]
-    below: tuple[Ints, Ints]
+    plain: tuple[Ints, Ints]
+    chosen: tuple[Ints, Ints]
 
 
-def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
+def search(thresholds: Thresholds, tie: Tie | None) -> Constants | None:
     """The exact constants of one layer with the least shift, in the plain form if it exists, else in the tie form.
 
     Args:
         thresholds: of all channels (equal channels should be given once).
-        tie_zero: stored level up to which the tie form may use the other constant; None: plain form only.
+        tie: which stored levels the tie form may give the other constant; None: plain form only.
 
     Returns:
         None when neither form exists in 64 bits.
@@ -78,18 +106,19 @@ def search(thresholds: Thresholds, tie_zero: int | None) -> Constants | None:
     if not thresholds.level.size:
         nothing = (0,) * len(thresholds.slope)
         return Constants(nothing, nothing, 1, 1 + TOP_BITS)
-    shift = _least_shift(thresholds, 0)
+    other = chosen(tie, thresholds.level)
+    nowhere = np.zeros_like(other)
+    shift = _least_shift(thresholds, nowhere)
     if shift is not None:
-        slopes = _slopes(thresholds, shift, 0)
-        found = _constants(thresholds, shift, slopes.multiplier, pick(*slopes.above), None)
+        slopes = _slopes(thresholds, shift, nowhere)
+        found = _constants(thresholds, shift, slopes.multiplier, pick(*slopes.plain), None)
     else:
-        columns = 0 if tie_zero is None else int(np.searchsorted(thresholds.level, tie_zero, side="right"))
-        found = _search_tie(thresholds, columns) if columns else None
-    assert found is None or agrees(found, thresholds, tie_zero), "a search ended with constants that are not exact"
+        found = _search_tie(thresholds, other, isinstance(tie, Parity)) if other.any() else None
+    assert found is None or agrees(found, thresholds, tie), "a search ended with constants that are not exact"
     return found
 
 
-def agrees(constants: Constants, thresholds: Thresholds, tie_zero: int | None) -> bool:
+def agrees(constants: Constants, thresholds: Thresholds, tie: Tie | None) -> bool:
     """Whether the constants, evaluated on both sides of every threshold, give the function: the proof, always made."""
     multiplier, constant, delta = (
         np.array(row, np.int64)[:, None] for row in (constants.multiplier, constants.constant, constants.delta)
@@ -98,8 +127,8 @@ def agrees(constants: Constants, thresholds: Thresholds, tie_zero: int | None) -
     def reaches(acc: Ints) -> npt.NDArray[np.bool_]:
         z = acc * multiplier + constant
         q = z >> constants.shift
-        if constants.delta and tie_zero is not None:
-            q = q - (((z & ((1 << constants.shift) - 1)) < delta) & (q <= tie_zero))
+        if constants.delta:
+            q = q - (((z & ((1 << constants.shift) - 1)) < delta) & chosen(tie, q))
         return np.asarray(q >= thresholds.level)
 
     late = thresholds.reached & ~reaches(thresholds.at)
@@ -107,16 +136,20 @@ def agrees(constants: Constants, thresholds: Thresholds, tie_zero: int | None) -
     return not (late.any() or early.any())
 
 
-def _search_tie(thresholds: Thresholds, split: int) -> Constants | None:
-    """The cheapest tie form among the least shifts that have one; the first ``split`` levels use ``c - delta``."""
+def _search_tie(thresholds: Thresholds, other: npt.NDArray[np.bool_], lowered: bool) -> Constants | None:
+    """The cheapest tie form among the least shifts that have one; the ``other`` levels use ``c - delta``.
+
+    Args:
+        lowered: whether N bits must hold what is left after delta too.
+    """
     best: Constants | None = None
-    shift, last = _least_shift(thresholds, split), _greatest_shift(thresholds)
+    shift, last = _least_shift(thresholds, other), _greatest_shift(thresholds)
     while shift is not None and shift <= last:
-        slopes = _slopes(thresholds, shift, split)
-        picked = pick_tie(shift, slopes.above, slopes.below)
+        slopes = _slopes(thresholds, shift, other)
+        picked = pick_tie(shift, slopes.plain, slopes.chosen)
         if picked is not None:
             constant, delta, bit = picked
-            found = _constants(thresholds, shift, slopes.multiplier, constant, (delta, bit))
+            found = _constants(thresholds, shift, slopes.multiplier, constant, (delta, bit), lowered)
             if found is not None and (best is None or tie_cost(found) < tie_cost(best)):
                 last = last if best is not None else min(last, shift + TIE_SHIFTS - 1)
                 best = found
@@ -135,9 +168,9 @@ def _greatest_shift(thresholds: Thresholds) -> int:
     return min(64 - TOP_BITS, 60 - math.frexp(largest)[1])
 
 
-def _least_shift(thresholds: Thresholds, split: int) -> int | None:
-    """The least shift that serves every channel; the first ``split`` levels may use another constant."""
-    if not _slopes(thresholds, _greatest_shift(thresholds), split).found.all():
+def _least_shift(thresholds: Thresholds, other: npt.NDArray[np.bool_]) -> int | None:
+    """The least shift that serves every channel; the ``other`` levels may use another constant."""
+    if not _slopes(thresholds, _greatest_shift(thresholds), other).found.all():
         return None
     channels = len(thresholds.slope)
     # a few channels first: what is too small for one of them is too small for the layer
@@ -145,12 +178,12 @@ def _least_shift(thresholds: Thresholds, split: int) -> int | None:
     shift = 1
     for pending in (some, np.arange(channels)):
         while len(pending):
-            pending = pending[~_slopes(thresholds.rows(pending), shift, split).found]
+            pending = pending[~_slopes(thresholds.rows(pending), shift, other).found]
             shift += bool(len(pending))
     return shift
 
 
-def _slopes(thresholds: Thresholds, shift: int, split: int) -> _Slopes:
+def _slopes(thresholds: Thresholds, shift: int, other: npt.NDArray[np.bool_]) -> _Slopes:
     """An m per channel for which constants exist with this shift, by cuts from the real slope."""
     at, level = thresholds.at, thresholds.level << shift
     lower, upper = thresholds.reached, thresholds.missed
@@ -161,19 +194,22 @@ def _slopes(thresholds: Thresholds, shift: int, split: int) -> _Slopes:
     found = np.zeros(channels, bool)
     ends = np.empty((4, channels), np.int64)
     pending = np.arange(channels)
+    groups = [np.flatnonzero(~other), np.flatnonzero(other)]
     for _ in range(_CUTS):
         m = multiplier[pending]
         part = pending if len(pending) < channels else slice(None)
         offset = level[None, :] - at[part] * m[:, None]
         low, high = least[pending], greatest[pending]
         good = np.ones(len(pending), bool)
-        for group, columns in enumerate((slice(split, None), slice(0, split))):
-            bottom, top, i, k = _interval(offset[:, columns], lower[part][:, columns], upper[part][:, columns], m)
+        for group, columns in enumerate(groups):
+            kept = columns if len(columns) < len(other) else slice(None)
+            bottom, top, i, k = _interval(offset[:, kept], lower[part][:, kept], upper[part][:, kept], m)
             ends[2 * group : 2 * group + 2, pending] = bottom, top
             bad = np.nonzero(bottom > top)[0]
             good[bad] = False
             rows = pending[bad]
-            first, last = i[bad] + (columns.start or 0), k[bad] + (columns.start or 0)
+            # without levels there is no contradiction, and nothing to index
+            first, last = (columns[i[bad]], columns[k[bad]]) if len(columns) else (i[bad], k[bad])
             run = at[rows, last] - 1 - at[rows, first]
             rise = level[last] - level[first] - 1
             with np.errstate(divide="ignore"):
@@ -212,9 +248,9 @@ def pick(bottom: Ints, top: Ints) -> Ints:
     return np.where(no_bottom, np.where(no_top, 0, top), np.where(no_top, bottom, middle))
 
 
-def pick_tie(shift: int, above: tuple[Ints, Ints], below: tuple[Ints, Ints]) -> tuple[Ints, Ints, int] | None:
+def pick_tie(shift: int, plain: tuple[Ints, Ints], other: tuple[Ints, Ints]) -> tuple[Ints, Ints, int] | None:
     """Per channel c and delta, ``0 <= delta < 2**shift``, and the greatest bit with ``2**bit`` dividing every delta."""
-    ends = [tuple(int(end) for end in row) for row in np.stack((*above, *below), axis=1)]
+    ends = [tuple(int(end) for end in row) for row in np.stack((*plain, *other), axis=1)]
     # delta = c - c' for any c in [bottom, top], c' in [low, high]
     spans = [
         (max(bottom - high, 0), min(top - low, 2**shift - 1)) for bottom, top, low, high in ends
@@ -225,8 +261,8 @@ def pick_tie(shift: int, above: tuple[Ints, Ints], below: tuple[Ints, Ints]) -> 
     bit = min(((least - 1) ^ greatest).bit_length() - 1 if least else shift - 1 for least, greatest in spans)
     bit = min(bit, shift - 1)
     delta = np.array([-(-least >> bit) << bit for least, _ in spans], np.int64)
-    bottom, top = above
-    low, high = below
+    bottom, top = plain
+    low, high = other
     constant = pick(
         np.maximum(bottom, np.where(low == -UNBOUNDED, low, low + delta)),
         np.minimum(top, np.where(high == UNBOUNDED, high, high + delta)),
@@ -240,15 +276,16 @@ def signed_bits(z: int) -> int:
 
 
 def _constants(
-    thresholds: Thresholds, shift: int, multiplier: Ints, constant: Ints, tie: tuple[Ints, int] | None
+    thresholds: Thresholds, shift: int, multiplier: Ints, constant: Ints, tie: tuple[Ints, int] | None,
+    lowered: bool = False,
 ) -> Constants | None:
     """Constants with the bits they need over the whole accumulator range; None above 64."""
     bits = shift + TOP_BITS
-    rows = zip(thresholds.least, thresholds.greatest, multiplier, constant, strict=True)
-    for least, greatest, m, c in rows:
-        for acc in (int(least), int(greatest)):
-            bits = max(bits, signed_bits(acc * int(m) + int(c)))
+    delta, bit = ((), 0) if tie is None else (tuple(int(d) for d in tie[0]), tie[1])
+    rows = zip(thresholds.least, thresholds.greatest, multiplier, constant, delta or (0,) * len(constant), strict=True)
+    for least, greatest, m, c, d in rows:
+        ends = (int(least) * int(m) + int(c), int(greatest) * int(m) + int(c))
+        bits = max(bits, *map(signed_bits, ends), signed_bits(min(ends) - d * lowered))
     if bits > 64:
         return None
-    delta, bit = ((), 0) if tie is None else (tuple(int(d) for d in tie[0]), tie[1])
     return Constants(tuple(int(m) for m in multiplier), tuple(int(c) for c in constant), shift, bits, delta, bit)

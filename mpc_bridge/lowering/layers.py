@@ -8,14 +8,17 @@ from typing import cast
 
 import numpy as np
 
+from mpc_bridge.circuit.fixedpoint import exact_ratio
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
 from mpc_bridge.circuit.reference.operands import zero_point
+from mpc_bridge.circuit.reference.pooling import average_counts
 from mpc_bridge.errors import UnsupportedModelError
-from mpc_bridge.lowering import extremes, linear, moves
+from mpc_bridge.lowering import extremes, linear, moves, products
 from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
-from mpc_bridge.lowering.constants import search
+from mpc_bridge.lowering.constants import search, tie_of
 from mpc_bridge.lowering.program import Affine, Geometry, Linear, Lookup, Maximum, Move
+from mpc_bridge.lowering.resize import lower_resize_bilinear
 from mpc_bridge.lowering.tables import byte_table, is_copy
 from mpc_bridge.lowering.thresholds import (
     Ints,
@@ -23,6 +26,7 @@ from mpc_bridge.lowering.thresholds import (
     average,
     find_thresholds,
     mean,
+    rational,
     table_thresholds,
 )
 
@@ -36,12 +40,14 @@ def lower_linear(builder: Builder, index: int) -> None:
     source = builder.stored(op.inputs[0])
     if op.kind == "TRANSPOSE_CONV":
         source = _apart(builder, index, source)
+    elif linear.groups(circuit, op) > 1:
+        source = _in_groups(builder, index, source)
     x = builder.values[source]
     base = builder.offsets[op.outputs[0]]
-    _, _, low, high = cast(Requantization, op.attributes["requantization"])
+    rule, _, low, high = cast(Requantization, op.attributes["requantization"])
     bounded = linear.bound(circuit, op, x, base)
-    tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
-    found = builder.proven(index, search(bounded.thresholds, tie_zero))
+    tie = tie_of(rule, zero_point(circuit.tensors[op.outputs[0]]) - base)
+    found = builder.proven(index, search(bounded.thresholds, tie))
     geometry, depthwise = linear.geometry(circuit, op)
     out = circuit.tensors[op.outputs[0]].shape
     inputs = [source, builder.constant(
@@ -54,7 +60,7 @@ def lower_linear(builder: Builder, index: int) -> None:
     zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
     builder.steps.append(Linear(index, op.name, tuple(inputs), acc, geometry, depthwise, zero, found.bits))
     rows = bounded.channel.tolist()
-    builder.finish(index, builder.requantize(index, acc, found, rows, (low - base, high - base), tie_zero))
+    builder.finish(index, builder.requantize(index, acc, found, rows, (low - base, high - base), tie))
 
 
 def _apart(builder: Builder, index: int, source: int) -> int:
@@ -81,6 +87,15 @@ def _apart(builder: Builder, index: int, source: int) -> int:
     return image
 
 
+def _in_groups(builder: Builder, index: int, source: int) -> int:
+    """The image of a convolution in groups as :func:`mpc_bridge.lowering.linear.geometry` reads it."""
+    x, groups = builder.values[source], linear.groups(builder.circuit, builder.circuit.ops[index])
+    batch, height, width, channels = x.shape
+    depth = channels // groups
+    parts = moves.reshaped(builder, index, source, (batch, height, width, groups, depth))
+    return moves.transposed(builder, index, parts, (0, 1, 2, 4, 3), (batch, height, width * depth, groups))
+
+
 def weight_shape(geometry: Geometry, depthwise: bool) -> tuple[int, ...]:
     """Layout in which a Linear step reads its weights."""
     if depthwise:
@@ -100,44 +115,74 @@ def lower_average_pool(builder: Builder, index: int) -> None:
     x = builder.values[builder.stored(op.inputs[0])]
     low, high = cast(Pair, op.attributes["bounds"])
     rounding = average(distinct, x.offset, circuit.tensors[op.inputs[0]].dtype == "int8", low, high)
-    shape = circuit.tensors[op.outputs[0]].shape
+    _windows(builder, index, rounding, "", distinct * x.high, window, rows)
+
+
+def lower_average(builder: Builder, index: int) -> None:
+    """AVERAGE: sums over windows, Requantize; every number of cells inside the image, and counted, has constants."""
+    circuit, op = builder.circuit, builder.circuit.ops[index]
+    window = _window(builder, op)
+    cells = np.multiply.outer(
+        _valid(window.in_height, window.out_height, window.kernel[0], window.stride[0], window.pad_top),
+        _valid(window.in_width, window.out_width, window.kernel[1], window.stride[1], window.pad_left),
+    )
+    counted = average_counts(op, circuit.tensors[op.inputs[0]].shape, circuit.tensors[op.outputs[0]].shape)
+    pairs, rows = np.unique(np.stack([cells.reshape(-1), counted.reshape(-1)]), axis=1, return_inverse=True)
+    x = builder.values[builder.stored(op.inputs[0])]
+    rule, (multiplier,), low, high = cast("tuple[str, tuple[float], int, int]", op.attributes["requantization"])
+    ratios = np.array([exact_ratio(multiplier, int(count)) for count in pairs[1]], np.int64)
+    shifts = pairs[0] * (x.offset - zero_point(circuit.tensors[op.inputs[0]]))
+    zero = zero_point(circuit.tensors[op.outputs[0]])
+    rounding = rational(ratios[:, 0], ratios[:, 1], zero, low, high, shifts)
+    _windows(builder, index, rounding, rule, pairs[0] * x.high, window, rows)
+
+
+def _windows(
+    builder: Builder, index: int, rounding: Rounding, rule: str, greatest: Ints, window: Geometry, rows: Ints
+) -> None:
+    """Sums over windows of several kinds, one function per kind; ``rows`` says the kind of each position."""
+    shape = builder.circuit.tensors[builder.circuit.ops[index].outputs[0]].shape
     per_position = None
-    if len(distinct) > 1:
+    if len(greatest) > 1:
         # one "channel" per position and channel, images staying apart
         shape = (window.batch, window.out_height * window.out_width * window.out_channels)
         per_position = np.repeat(rows.reshape(-1), window.out_channels)
-    _sum_and_round(builder, index, rounding, distinct * x.high, shape, per_position, geometry=window)
+    _sum_and_round(builder, index, rounding, rule, greatest, shape, per_position, geometry=window)
 
 
 def lower_mean(builder: Builder, index: int) -> None:
     """MEAN: sums over axes, Requantize."""
     circuit, op = builder.circuit, builder.circuit.ops[index]
     axes = cast("tuple[int, ...]", op.attributes["axes"])
-    _, (multiplier,), low, high = cast("tuple[str, tuple[float], int, int]", op.attributes["requantization"])
+    rule, (multiplier,), low, high = cast("tuple[str, tuple[float], int, int]", op.attributes["requantization"])
     source, target = circuit.tensors[op.inputs[0]], circuit.tensors[op.outputs[0]]
     count = int(np.prod([source.shape[axis] for axis in axes], dtype=np.int64))
     x = builder.values[builder.stored(op.inputs[0])]
     shift = count * (x.offset - zero_point(source))
-    rounding = mean(multiplier, count, shift, zero_point(target), low, high)
-    _sum_and_round(builder, index, rounding, np.array([count * x.high]), target.shape, None, axes=axes)
+    if rule == "half_even":
+        ratio = np.array([exact_ratio(multiplier, count)], np.int64)
+        rounding = rational(ratio[:, 0], ratio[:, 1], zero_point(target), low, high, np.array([shift], np.int64))
+    else:
+        rounding = mean(multiplier, count, shift, zero_point(target), low, high)
+    _sum_and_round(builder, index, rounding, rule, np.array([count * x.high]), target.shape, None, axes=axes)
 
 
 def _sum_and_round(
-    builder: Builder, index: int, rounding: Rounding, greatest: Ints, shape: tuple[int, ...], rows: Ints | None,
-    geometry: Geometry | None = None, axes: tuple[int, ...] = (),
+    builder: Builder, index: int, rounding: Rounding, rule: str, greatest: Ints, shape: tuple[int, ...],
+    rows: Ints | None, geometry: Geometry | None = None, axes: tuple[int, ...] = (),
 ) -> None:
     op = builder.circuit.ops[index]
     base = builder.offsets[op.outputs[0]]
-    tie_zero = rounding.zero_point - base
+    tie = tie_of(rule, rounding.zero_point - base)
     thresholds = find_thresholds(rounding, base, np.zeros_like(greatest), greatest)
-    found = builder.proven(index, search(thresholds, tie_zero))
+    found = builder.proven(index, search(thresholds, tie))
     acc = builder.accumulator(index, shape)
     builder.steps.append(Affine(
         index, op.name, (builder.stored(op.inputs[0]),), acc, geometry=geometry, axes=axes, ring=found.bits
     ))
     chosen = None if rows is None else rows.tolist()
     bounds = (rounding.low - base, rounding.high - base)
-    builder.finish(index, builder.requantize(index, acc, found, chosen, bounds, tie_zero))
+    builder.finish(index, builder.requantize(index, acc, found, chosen, bounds, tie))
 
 
 def lower_max_pool(builder: Builder, index: int) -> None:
@@ -187,8 +232,9 @@ def _byte_function(builder: Builder, index: int, source: int, table: Ints, tenso
         output = builder.activation(index, x.high, shape=x.shape)
         builder.steps.append(Move(index, op.name, (source,), output, "reshape"))
         return output
-    tie_zero = zero_point(circuit.tensors[op.outputs[0]]) - base
-    found = search(table_thresholds(stored), tie_zero) if np.all(np.diff(stored) >= 0) else None
+    rule = cast("tuple[str, ...]", op.attributes.get("requantization", ("",)))[0]
+    tie = tie_of(rule, zero_point(circuit.tensors[op.outputs[0]]) - base)
+    found = search(table_thresholds(stored), tie) if np.all(np.diff(stored) >= 0) else None
     if found is None:
         output = builder.activation(index, int(stored.max()), shape=x.shape)
         padded = np.pad(stored, (0, 256 - len(stored)), mode="edge")
@@ -196,7 +242,7 @@ def _byte_function(builder: Builder, index: int, source: int, table: Ints, tenso
         return output
     acc = builder.accumulator(index, x.shape)
     builder.steps.append(Affine(index, op.name, (source,), acc, ring=found.bits))
-    return builder.requantize(index, acc, found, None, (int(stored[0]), int(stored[-1])), tie_zero, x.shape)
+    return builder.requantize(index, acc, found, None, (int(stored[0]), int(stored[-1])), tie, x.shape)
 
 
 def _window(builder: Builder, op: Op) -> Geometry:
@@ -221,11 +267,14 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "TRANSPOSE_CONV": lower_linear,
     "ADD": lower_add,
     "SUB": lower_add,
+    "MUL": products.lower_mul,
+    "BATCH_MATMUL": products.lower_batch_matmul,
     "MAXIMUM": extremes.lower_pair,
     "MINIMUM": extremes.lower_pair,
     "ARG_MAX": extremes.lower_arg_max,
     "REDUCE_MAX": extremes.lower_reduce,
     "REDUCE_MIN": extremes.lower_reduce,
+    "AVERAGE": lower_average,
     "AVERAGE_POOL_2D": lower_average_pool,
     "MAX_POOL_2D": lower_max_pool,
     "MEAN": lower_mean,
@@ -241,6 +290,7 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "PACK": moves.lower_pack,
     "TILE": moves.lower_take,
     "RESIZE_NEAREST_NEIGHBOR": moves.lower_take,
+    "RESIZE_BILINEAR": lower_resize_bilinear,
     "SPACE_TO_DEPTH": moves.lower_blocks,
     "DEPTH_TO_SPACE": moves.lower_blocks,
     "MIRROR_PAD": moves.lower_take,
@@ -251,6 +301,7 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "RELU6": lower_elementwise,
     "RELU_N1_TO_1": lower_elementwise,
     "LEAKY_RELU": lower_elementwise,
+    "PRELU": products.lower_prelu,
     "HARD_SWISH": lower_elementwise,
     "LOGISTIC": lower_elementwise,
     "TANH": lower_elementwise,

@@ -22,6 +22,9 @@ from mpc_bridge.lowering.constants import (
     TOP_BITS,
     UNBOUNDED,
     Constants,
+    Parity,
+    Tie,
+    chosen,
     pick,
     pick_tie,
     signed_bits,
@@ -73,7 +76,7 @@ class _Bounds:
 
 
 def search_sum(
-    table: Ints, low: int, high: int, slopes: tuple[float, float], tie_zero: int | None
+    table: Ints, low: int, high: int, slopes: tuple[float, float], tie: Tie | None
 ) -> SumConstants | None:
     """The exact constants with the least shift, in the plain form if it exists, else in the tie form.
 
@@ -81,18 +84,18 @@ def search_sum(
         table: int64 [n1, n2], stored output of each pair of stored inputs, in ``[low, high]``, monotone in both.
         low, high: the clamp.
         slopes: approximate real slopes, positive.
-        tie_zero: stored level up to which the tie form may use another constant; None: plain form only.
+        tie: which stored levels the tie form may give the other constant; None: plain form only.
     """
     plain = _search(table, low, high, slopes, None)
-    if plain is not None or tie_zero is None:
+    if plain is not None or tie is None:
         return plain
-    return _search(table, low, high, slopes, tie_zero)
+    return _search(table, low, high, slopes, tie)
 
 
 def _search(
-    table: Ints, low: int, high: int, slopes: tuple[float, float], tie_zero: int | None
+    table: Ints, low: int, high: int, slopes: tuple[float, float], tie: Tie | None
 ) -> SumConstants | None:
-    groups = _groups(table, low, high, tie_zero)
+    groups = _groups(table, low, high, tie)
     centre = np.array(slopes)
     polygon: Floats | None = centre + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * centre / 4
     for _ in range(_CUTS):
@@ -111,10 +114,10 @@ def _search(
         shift += 1
         points = _lattice(polygon, centre, shift)
         while len(points):
-            found = _constants(table.shape, groups, points[0], shift)
+            found = _constants(table.shape, groups, points[0], shift, isinstance(tie, Parity))
             if found is not None:
                 if best is None:
-                    last = shift + (TIE_SHIFTS if tie_zero is not None else 0)
+                    last = shift + (TIE_SHIFTS if tie is not None else 0)
                 if best is None or tie_cost(found.constants) < tie_cost(best.constants):
                     best = found
                 break
@@ -133,8 +136,8 @@ def _cuts(groups: list[_Bounds], slopes: Floats) -> list[tuple[Floats, float]]:
     return [cut for group in groups if (cut := group.cut(slopes)) is not None]
 
 
-def _groups(table: Ints, low: int, high: int, tie_zero: int | None) -> list[_Bounds]:
-    """Bounds above the tie zero (all of them without one), then those up to it. Slopes are positive: corners decide."""
+def _groups(table: Ints, low: int, high: int, tie: Tie | None) -> list[_Bounds]:
+    """Bounds of the plain levels (all without a tie), then of the others. Slopes are positive: corners decide."""
     padded = np.pad(table, 1, constant_values=((low - 1, high + 1), (low - 1, high + 1)))
     first, last = padded[:-2, 1:-1], padded[2:, 1:-1]
     before, after = padded[1:-1, :-2], padded[1:-1, 2:]
@@ -142,11 +145,12 @@ def _groups(table: Ints, low: int, high: int, tie_zero: int | None) -> list[_Bou
     stays = (table < high) & (last > table) & (after > table)
     lower_at, upper_at = np.argwhere(reaches).astype(np.int64), np.argwhere(stays).astype(np.int64)
     lower, upper = table[reaches], table[stays] + 1
-    if tie_zero is None:
+    if tie is None:
         return [_Bounds(lower_at, lower, upper_at, upper)]
     return [
         _Bounds(lower_at[low_side], lower[low_side], upper_at[up_side], upper[up_side])
-        for low_side, up_side in ((lower > tie_zero, upper > tie_zero), (lower <= tie_zero, upper <= tie_zero))
+        for low_side, up_side in (
+            (~chosen(tie, lower), ~chosen(tie, upper)), (chosen(tie, lower), chosen(tie, upper)))
     ]
 
 
@@ -204,7 +208,9 @@ def _lattice(polygon: Floats, centre: Floats, shift: int) -> Ints:
     return np.asarray(points[order], np.int64)
 
 
-def _constants(shape: tuple[int, ...], groups: list[_Bounds], m: Ints, shift: int) -> SumConstants | None:
+def _constants(
+    shape: tuple[int, ...], groups: list[_Bounds], m: Ints, shift: int, lowered: bool
+) -> SumConstants | None:
     intervals = [group.interval(m, shift) for group in groups]
     if any(bottom[0] > top[0] for bottom, top in intervals):
         return None
@@ -218,6 +224,7 @@ def _constants(shape: tuple[int, ...], groups: list[_Bounds], m: Ints, shift: in
             return None
         constant, delta, bit = int(picked[0][0]), (int(picked[1][0]),), picked[2]
     greatest = int(m[0]) * (shape[0] - 1) + int(m[1]) * (shape[1] - 1) + constant
-    bits = max(shift + TOP_BITS, signed_bits(constant), signed_bits(greatest))
+    least = constant - delta[0] if delta and lowered else constant
+    bits = max(shift + TOP_BITS, signed_bits(least), signed_bits(greatest))
     found = Constants((1,), (constant,), shift, bits, delta, bit)
     return SumConstants((int(m[0]), int(m[1])), found)

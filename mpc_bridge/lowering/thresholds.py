@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.circuit.fixedpoint import mbqm, quantize_multiplier, round_half_away
+from mpc_bridge.circuit.fixedpoint import (
+    exact_ratio,
+    half_even,
+    mbqm,
+    quantize_multiplier,
+    round_half_away,
+)
 from mpc_bridge.errors import UnsupportedModelError
 
 Ints = npt.NDArray[np.int64]
@@ -98,6 +104,9 @@ def multiplied(multipliers: npt.ArrayLike, rule: str, zero_point: int, low: int,
     if rule == "mbqm":
         pairs = np.array([quantize_multiplier(float(m)) for m in slope], np.int64).reshape(-1, 2)
         return _fixed_point(pairs[:, 0], pairs[:, 1], zero_point, low, high, shift)
+    if rule == "half_even":
+        ratios = np.array([exact_ratio(float(m)) for m in slope], np.int64).reshape(-1, 2)
+        return rational(ratios[:, 0], ratios[:, 1], zero_point, low, high, np.full(len(slope), shift, np.int64))
     if rule != "float64_half_away":
         raise UnsupportedModelError(f"rounding rule {rule!r} is not one of an integer accumulator")
 
@@ -106,6 +115,22 @@ def multiplied(multipliers: npt.ArrayLike, rule: str, zero_point: int, low: int,
         return np.asarray(np.clip(product, -(2.0**61), 2.0**61).astype(np.int64) + zero_point, np.int64)
 
     return Rounding(evaluate, slope, np.full(len(slope), float(-shift)), zero_point, low, high)
+
+
+def rational(
+    numerators: Ints, denominators: Ints, zero_point: int, low: int, high: int, shifts: Ints
+) -> Rounding:
+    """``rne((acc + shifts[c]) * numerators[c] / denominators[c]) + zero_point``: half to even, exact.
+
+    Args:
+        numerators, denominators: int64 [C], of :func:`~mpc_bridge.circuit.fixedpoint.exact_ratio`.
+    """
+
+    def evaluate(acc: Ints, channel: Ints) -> Ints:
+        return half_even(acc + shifts[channel], numerators[channel], denominators[channel]) + zero_point
+
+    slope = numerators.astype(np.float64) / denominators.astype(np.float64)
+    return Rounding(evaluate, slope, -shifts.astype(np.float64), zero_point, low, high)
 
 
 def mean(multiplier: float, count: int, shift: int, zero_point: int, low: int, high: int) -> Rounding:

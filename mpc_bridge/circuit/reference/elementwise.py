@@ -11,6 +11,7 @@ from typing import cast
 import numpy as np
 
 from mpc_bridge.circuit.fixedpoint import mbqm, quantize_multiplier, round_half_away
+from mpc_bridge.circuit.ops import FLOAT_RULES
 from mpc_bridge.circuit.reference.operands import Array, Operands, integer_range, scale, zero_point
 from mpc_bridge.errors import InputError, UnsupportedModelError
 
@@ -53,7 +54,9 @@ def relu(operands: Operands) -> Array:
 
 
 def quantize(operands: Operands) -> Array:
-    """Integer to integer: requantized. Float to integer: ``round_half_away(float32(x / s)) + zero_point``.
+    """Integer to integer: requantized. Float to integer: ``round(float32(x / s)) + zero_point``.
+
+    Half away from zero by ``"float32_divide"``, else half to even; ``"float32_multiply_even"`` multiplies.
 
     A float beyond the integer range saturates, infinities too, where C++ leaves the conversion undefined.
 
@@ -61,21 +64,25 @@ def quantize(operands: Operands) -> Array:
         InputError: a NaN.
     """
     rule, multipliers, low, high = operands.requantization()
-    if rule != "float32_divide":
+    if rule not in FLOAT_RULES:
         return operands.requantized(operands.centred(0))
     x = operands.array(0)
     if np.isnan(x).any():
         raise InputError("an input holds NaN, which has no quantized value", where=f"op {operands.op.name}")
     with np.errstate(over="ignore"):
-        steps = x / np.float32(multipliers[0])
+        factor = np.float32(multipliers[0])
+        steps = x * factor if rule == "float32_multiply_even" else x / factor
     # bounded while still float, since infinities have no integer; far beyond any bound of the output
-    bounded = round_half_away(np.clip(steps, np.float32(-(2.0**31)), np.float32(2.0**31))).astype(np.int64)
-    return np.clip(bounded + zero_point(operands.output), low, high)
+    limited = np.clip(steps, np.float32(-(2.0**31)), np.float32(2.0**31))
+    bounded = round_half_away(limited) if rule == "float32_divide" else np.rint(limited)
+    return np.clip(bounded.astype(np.int64) + zero_point(operands.output), low, high)
 
 
 def dequantize(operands: Operands) -> Array:
-    """``float32(double(scale) * (q - zero_point))``."""
-    real: Array = (scale(operands.tensor(0)) * operands.centred(0).astype(np.float64)).astype(np.float32)
+    """``float32(double(scale) * (q - zero_point))``; a sum may have a scale per channel of its last axis."""
+    quantization = operands.tensor(0).quantization
+    scales = np.array(quantization.scale if quantization is not None else (), np.float64)
+    real: Array = (scales * operands.centred(0).astype(np.float64)).astype(np.float32)
     return real
 
 

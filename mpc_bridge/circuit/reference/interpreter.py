@@ -7,7 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.circuit.reference import elementwise, functions, linear, moves, pooling, products, resize
+from mpc_bridge.circuit.reference import (
+    elementwise,
+    floats,
+    functions,
+    linear,
+    moves,
+    pooling,
+    products,
+    rescale,
+    resize,
+)
 from mpc_bridge.circuit.reference.operands import Array, Kernel, Operands
 from mpc_bridge.circuit.reference.softmax import softmax
 from mpc_bridge.errors import CircuitError, InputError
@@ -27,6 +37,7 @@ KERNELS: Mapping[str, Kernel] = {
     "ARG_MAX": elementwise.arg_max,
     "REDUCE_MAX": elementwise.reduce_max,
     "REDUCE_MIN": elementwise.reduce_max,
+    "AVERAGE": pooling.average,
     "AVERAGE_POOL_2D": pooling.average_pool_2d,
     "MAX_POOL_2D": pooling.max_pool_2d,
     "MEAN": pooling.mean,
@@ -59,6 +70,10 @@ KERNELS: Mapping[str, Kernel] = {
     "HARD_SWISH": functions.hard_swish,
     "LOGISTIC": functions.logistic,
     "TANH": functions.tanh,
+    "RESCALE": rescale.rescale,
+    "TABLE": rescale.table,
+    "FLOAT_SOFTMAX": floats.softmax,
+    "FLOAT_UNARY": floats.unary,
 }
 
 

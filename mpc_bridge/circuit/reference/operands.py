@@ -73,8 +73,10 @@ class Operands:
         return cast("tuple[str, tuple[float, ...], int, int]", self.op.attributes["requantization"])
 
     def requantized(self, acc: Ints) -> Ints:
-        """``acc`` (channels last) to the output by the op's ``requantization``."""
+        """``acc`` (channels last) to the output by the op's ``requantization``; as it is by the rule ``"none"``."""
         rule, multipliers, low, high = self.requantization()
+        if rule == "none":
+            return acc
         return requantize(acc, rule, multipliers, zero_point(self.output), low, high)
 
 
