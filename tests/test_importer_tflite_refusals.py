@@ -31,10 +31,6 @@ UNSUPPORTED: dict[str, tuple[bytes, str]] = {
         ),
         "the fused activation TANH",
     ),
-    "grouped": (
-        convolution(activation(1, 3, 3, 4), weights(4, 1, 1, 2), activation(1, 3, 3, 4)),
-        "grouped convolution",
-    ),
     "int8 weight zero point": (
         convolution(activation(1, 3, 3, 1), weights(1, 1, 1, 1, zero=1), activation(1, 3, 3, 1)),
         "int8 weights with a zero point",
@@ -121,6 +117,55 @@ UNSUPPORTED: dict[str, tuple[bytes, str]] = {
     "too many packed": (
         write("PACK", 1, [activation(2) for _ in range(65)], activation(65, 2), "PackOptions", {"ValuesCount": 65}),
         "more than 64 inputs",
+    ),
+    "float product": (
+        write("MUL", 1, [TensorSpec((4,), "float32")] * 2, TensorSpec((4,), "float32"), "MulOptions", {}),
+        "MUL: float32 tensors",
+    ),
+    "int16 product": (
+        write("MUL", 4, [activation(4, dtype="int16")] * 2, activation(4, dtype="int16"), "MulOptions", {}),
+        "MUL: int16 tensors",
+    ),
+    "multiplied types": (
+        write("MUL", 2, [activation(4), activation(4, dtype="uint8")], activation(4), "MulOptions", {}),
+        "a mixture of int8 and uint8",
+    ),
+    "multiplied scales": (
+        write("MUL", 2, [activation(4, scale=1e6), activation(4, scale=1e6)], activation(4), "MulOptions", {}),
+        "scales whose ratio is outside",
+    ),
+    "tanh of a product": (
+        write("MUL", 2, [activation(4), activation(4)], activation(4), "MulOptions",
+              {"FusedActivationFunction": tflite.ActivationFunctionType.TANH}),
+        "the fused activation TANH",
+    ),
+    "uint8 matrices": (
+        write("BATCH_MATMUL", 2, [activation(2, 3, dtype="uint8"), activation(3, 2, dtype="uint8")],
+              activation(2, 2, dtype="uint8"), "BatchMatMulOptions", {}),
+        "uint8 tensors, which the framework does not multiply either",
+    ),
+    "float times int8 matrices": (
+        write("BATCH_MATMUL", 2, [TensorSpec((2, 3), "float32"), weights(3, 2)], TensorSpec((2, 2), "float32"),
+              "BatchMatMulOptions", {}),
+        "BATCH_MATMUL: float32 tensors",
+    ),
+    "slopes of a constant": (
+        write("PRELU", 1, [weights(1, 2, 2, 3), activation(3)], activation(1, 2, 2, 3)),
+        "a constant in place of an activation",
+    ),
+    "steep slopes": (
+        write("PRELU", 1, [activation(4), activation(4, scale=1e30)], activation(4, scale=1e-9)),
+        "scales whose ratio is outside",
+    ),
+    "uint8 thirds": (
+        write("RESIZE_BILINEAR", 1, [activation(1, 2, 2, 1, dtype="uint8"), public([6, 6])],
+              activation(1, 6, 6, 1, dtype="uint8"), "ResizeBilinearOptions", {}),
+        "the framework mixes uint8 in float32, which rounds; int8 it mixes in integers",
+    ),
+    "resized beyond the end": (
+        write("RESIZE_BILINEAR", 2, [activation(1, 500, 1, 1), public([1567, 1])], activation(1, 1567, 1, 1),
+              "ResizeBilinearOptions", {"AlignCorners": False}),
+        "its rounded steps lead beyond the last cell",
     ),
     "huge multiplier": (
         write("RELU", 1, [activation(4, scale=1e30)], activation(4, scale=1e-9)),
@@ -267,6 +312,30 @@ CORRUPT: dict[str, tuple[bytes, str]] = {
         write("RESIZE_NEAREST_NEIGHBOR", 1, [activation(1, 2, 2, 1), public([4, 4])], activation(1, 4, 5, 1),
               "ResizeNearestNeighborOptions", {}),
         "its output has the shape (1, 4, 4, 1)",
+    ),
+    "groups": (convolution(activation(1, 3, 3, 4), weights(3, 1, 1, 2), activation(1, 3, 3, 3)), "weights of shape"),
+    "factors": (
+        write("MUL", 2, [activation(2, 3), activation(2)], activation(2, 3), "MulOptions", {}),
+        "shape mismatch",
+    ),
+    "slopes": (write("PRELU", 1, [activation(2, 1), weights(3)], activation(2, 3)), "alpha of shape (3,)"),
+    "matrices": (
+        write("BATCH_MATMUL", 2, [activation(2, 3), activation(2, 3)], activation(2, 3), "BatchMatMulOptions", {}),
+        "matrices of 3 columns times matrices of 2 rows",
+    ),
+    "vector times matrix": (
+        write("BATCH_MATMUL", 2, [activation(3), activation(3, 2)], activation(2), "BatchMatMulOptions", {}),
+        "an operand of shape (3,) is no matrix",
+    ),
+    "mixed": (
+        write("RESIZE_BILINEAR", 2, [activation(1, 2, 2, 1), public([4, 4])], activation(1, 4, 5, 1),
+              "ResizeBilinearOptions", {}),
+        "resized to [4, 4] is stated as (1, 4, 5, 1)",
+    ),
+    "corners and centers": (
+        write("RESIZE_BILINEAR", 3, [activation(1, 2, 2, 1), public([4, 4])], activation(1, 4, 4, 1),
+              "ResizeBilinearOptions", {"AlignCorners": True, "HalfPixelCenters": True}),
+        "it aligns corners and has half-pixel centers",
     ),
     "elements": (write("RELU", 1, [activation(2**20, 2**20)], activation(2**20, 2**20)), "more than"),
     "empty": (write("RELU", 1, [activation(0, 4)], activation(0, 4)), "at least 1"),
