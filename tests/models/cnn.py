@@ -1,9 +1,8 @@
 """The PyTorch model of the route tests: its topology, its trained weights and the real images it is tried on.
 
-``train_cnn.py`` wrote ``cnn.safetensors`` and ``cnn_digits.npz``; ``README.md`` here says from what.
+``train_cnn.py`` wrote ``cnn.safetensors`` and ``cnn_digits.npz``; ``README.md`` here says from what. Annotations are no
+strings in this file: TorchScript reads them.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
