@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mpc_bridge.evaluation import evaluate as evaluate
+    from mpc_bridge.importers.pytorch import from_torch as from_torch
     from mpc_bridge.registry import load_model as load
     from mpc_bridge.result import Result as Result
 
 __version__ = "0.1.0"
-__all__ = ["Result", "__version__", "evaluate", "load"]
+__all__ = ["Result", "__version__", "evaluate", "from_torch", "load"]
 
-_WHERE = {"Result": ("result", "Result"), "evaluate": ("evaluation", "evaluate"), "load": ("registry", "load_model")}
+_WHERE = {"Result": ("result", "Result"), "evaluate": ("evaluation", "evaluate"),
+          "from_torch": ("importers.pytorch", "from_torch"), "load": ("registry", "load_model")}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,10 +16,6 @@ from mpc_bridge.importers.base import printable
 MAX_RANK = 8
 MAX_ELEMENTS = 2**31 - 1
 
-#: torch's names of element types, as numpy's
-FLOATS = ("float16", "float32", "float64")
-
-
 @dataclass(frozen=True)
 class Ref:
     """A tensor among a call's arguments."""
@@ -62,30 +58,6 @@ class Meta:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Weights that quantized operators of TorchScript keep in one object.
-
-    Attributes:
-        weights: the stored integers, in the layout of the float operator; None: floating-point weights.
-        scale, zero_point: one entry, or one per output channel along ``axis``.
-        bias: float32 or None.
-        stride, padding, dilation, output_padding: one entry per spatial axis; empty for linear layers.
-    """
-
-    weights: npt.NDArray[np.int8]
-    scale: tuple[float, ...]
-    zero_point: tuple[int, ...]
-    axis: int | None
-    bias: npt.NDArray[np.float32] | None
-    stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
-    output_padding: tuple[int, ...] = ()
-    groups: int = 1
-    transposed: bool = False
-
-
-@dataclass(frozen=True)
 class Program:
     """A model file as calls, in execution order.
 
@@ -93,7 +65,6 @@ class Program:
         inputs, outputs: tensor names.
         metas: of every tensor that the file describes.
         constants: parameters, buffers and other stored tensors that calls use.
-        scales: of quantized tensors whose element type holds their scale (TorchScript): scale, zero point.
         notes: what people should know about the file, one line each.
     """
 
@@ -103,7 +74,6 @@ class Program:
     calls: tuple[Call, ...]
     metas: Mapping[str, Meta]
     constants: Mapping[str, npt.NDArray[np.generic]] = field(repr=False)
-    scales: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.importers.pytorch.calls import MAX_ELEMENTS, MAX_RANK, Call, Meta, Packed, Program, Ref, corrupt
+from mpc_bridge.importers.pytorch.calls import MAX_ELEMENTS, MAX_RANK, Call, Meta, Program, Ref, corrupt
 from mpc_bridge.importers.qdq.graph import Node, Value
 
 #: Greatest stride, window or padding; beyond it only corrupt files go.
@@ -184,13 +184,6 @@ class Site:
         """Its shape."""
         return self.meta(tensor).shape
 
-    def packed(self, name: str) -> Packed:
-        """Weights in TorchScript's own object."""
-        value = self.get(name)
-        if not isinstance(value, Packed):
-            self.wrong(f"{name} holds no packed weights")
-        return value
-
     def stored(self, tensor: str) -> npt.NDArray[np.generic] | None:
         """The value of a constant, or None."""
         return self.state.constants.get(tensor)
@@ -224,7 +217,7 @@ class Site:
 
     def emit(self, kind: str, inputs: tuple[str, ...], outputs: str | tuple[str, ...] = "",
              parameters: Mapping[str, Value] | None = None, **more: Value) -> None:
-        """Add a node. ``outputs`` is a name, or empty for the call's first output; attributes: by mapping or keyword."""
+        """Add a node. ``outputs``: empty for the call's first output; its attributes by mapping or by keyword."""
         attributes: dict[str, Value] = {**(parameters or {}), **more}
         named = (outputs,) if isinstance(outputs, str) else outputs
         names = tuple(name or self.call.outputs[0] for name in named)

@@ -23,6 +23,8 @@ def evaluate(
     backend: options.Backend = None,
     device: options.Device = "auto",
     profile: options.Profile = None,
+    trust: options.Trust = False,
+    input_shape: options.InputShape = None,
     inputs: Annotated[
         list[Path] | None,
         typer.Option(
@@ -65,7 +67,7 @@ def evaluate(
     """
     destinations = Destinations(output, report, as_json)
     destinations.check()
-    circuit = load_with_weights(model, profile)
+    circuit = load_with_weights(model, profile, trust, input_shape or ())
     data = load_inputs(circuit, inputs or (), samples)
     if labels is not None:
         data = with_labels(circuit, data, labels, samples is not None)

@@ -18,11 +18,13 @@ def import_model(
     model: options.Model,
     destination: Annotated[Path, typer.Argument(metavar="OUT.circuit", help="What to write.", show_default=False)],
     profile: options.Profile = None,
+    trust: options.Trust = False,
+    input_shape: options.InputShape = None,
     public: Annotated[bool, typer.Option("--public", help="Leave out weights and biases: what parties get.")] = False,
 ) -> None:
     """Import MODEL and write it as one .circuit file, weights included unless --public."""
     check_writable(destination, "OUT.circuit", ".circuit")
-    circuit = load(model, profile)
+    circuit = load(model, profile, trust, input_shape or ())
     save(circuit.public() if public else circuit, destination)
     if public:
         held = "public part only"

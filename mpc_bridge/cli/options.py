@@ -29,6 +29,17 @@ Profile = Annotated[
     str | None,
     typer.Option(metavar="WORD", help="Whose integers: litert or tflite.", show_default="litert; a .circuit has one"),
 ]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust", help="Also read TorchScript files: loading one runs what it says."),
+]
+InputShape = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="1x3x32x32", help="One per input of a TorchScript model, batch first; other files hold theirs.",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(metavar="OUT.npz", help="Write out0, out1, …, the sample axis first.", show_default=False),

@@ -17,10 +17,12 @@ from mpc_bridge.lowering import lower
 def show(
     model: options.Model,
     profile: options.Profile = None,
+    trust: options.Trust = False,
+    input_shape: options.InputShape = None,
     program: Annotated[bool, typer.Option("--program", help="Print the steps that parties run, too.")] = False,
 ) -> None:
     """Print the public part of MODEL: what every party learns. Weights and biases are never printed."""
-    circuit = load(model, profile).public()
+    circuit = load(model, profile, trust, input_shape or ()).public()
     sys.stdout.write(format_circuit(circuit))
     if program:
         sys.stdout.write("\n" + format_program(lower(circuit)))

@@ -133,4 +133,5 @@ OPERATORS = {
     "aten.linear.default": linear, "aten.addmm.default": addmm, "aten.mm.default": mm, "aten.bmm.default": mm,
     "aten.matmul.default": matmul,
     "aten.batch_norm.default": batch_norm, "aten._native_batch_norm_legit_no_training.default": batch_norm,
+    "aten.native_batch_norm.default": batch_norm,
 }
