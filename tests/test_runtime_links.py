@@ -44,7 +44,7 @@ def test_progress_buys_time_for_its_sender_alone(ends: tuple[list[Channel], list
                                                  answered: bool) -> None:
     channels, parties = ends
     seen: list[int] = []
-    made = PartyLinks(channels, 100, 0.4, 1000, lambda party, tag, sent: seen.append(party), str)
+    made = PartyLinks(channels, len(channels), 100, 0.4, 1000, lambda party, tag, sent: seen.append(party), str)
     stop = threading.Event()
     thread = chatter(parties[1], stop)
     started = time.monotonic()
@@ -67,7 +67,7 @@ def test_progress_buys_time_for_its_sender_alone(ends: tuple[list[Channel], list
 
 def test_progress_ends(ends: tuple[list[Channel], list[socket.socket]]) -> None:
     channels, parties = ends
-    made = PartyLinks(channels, 100, 0.4, 12, lambda party, tag, sent: None, str)
+    made = PartyLinks(channels, len(channels), 100, 0.4, 12, lambda party, tag, sent: None, str)
     parties[0].sendall(encode_header(Kind.OUTPUT, 3, 1) + b"a")
     stop = threading.Event()
     thread = chatter(parties[1], stop)

@@ -76,7 +76,7 @@ def test_only_this_packages_errors_are_made(name: str) -> None:
 
 
 def test_party_configuration_survives_standard_input() -> None:
-    config = PartyConfig(1, 5, ("/tmp/x", ("127.0.0.1", 99)), "ab" * 32, 1.5, "a:b", "cpu", 7,
+    config = PartyConfig(1, 3, 5, ("/tmp/x", ("127.0.0.1", 99)), "ab" * 32, 1.5, "a:b", "cpu", 7,
                          {-1: "01" * 32, 0: "02" * 32})
     found = PartyConfig.decode(config.encode())
     assert found == config and found.credentials().keys == {-1: b"\1" * 32, 0: b"\2" * 32}

@@ -62,7 +62,7 @@ class PlaneMachine(Arguments):
         planes[:, :plane_bytes] = rows.reshape(-1, plane_bytes)
 
     def planes_save(self, planes: ByteArray, plane_bytes: int) -> ByteArray:
-        """Registers ``[count, stride]`` as planes one after the other, ``plane_bytes`` each."""
+        """A copy of registers ``[count, stride]``: planes one after the other, ``plane_bytes`` each."""
         if planes.ndim != 2 or plane_bytes > planes.shape[1]:
             raise KernelError("planes_save: the planes are longer than the registers")
-        return np.ascontiguousarray(planes[:, :plane_bytes]).reshape(-1)
+        return np.array(planes[:, :plane_bytes], order="C").reshape(-1)

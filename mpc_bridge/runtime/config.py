@@ -21,9 +21,10 @@ class PartyConfig:
     """What a party is told on standard input.
 
     Attributes:
-        party: own index.
+        party: own index; a backend's helper process comes after the parties.
+        parties: how many compute.
         listener: descriptor of the inherited, listening socket.
-        addresses: per party: a path (Unix socket), or host and port.
+        addresses: per party, the helper's last: a path (Unix socket), or host and port.
         identity: of the session, public, hexadecimal.
         keys: peer → the key of this party and that peer, hexadecimal; -1 is the launcher. Nobody else's keys.
         timeout: seconds without a byte from whoever is due.
@@ -33,6 +34,7 @@ class PartyConfig:
     """
 
     party: int
+    parties: int
     listener: int
     addresses: tuple[Address, ...]
     identity: str
@@ -61,6 +63,10 @@ class PartyConfig:
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise UsageError("unreadable party configuration", where="standard input",
                              hint="parties are started by mpc-bridge itself") from error
+
+    def label(self, member: int) -> str:
+        """How messages call a member of this session."""
+        return "the helper" if member >= self.parties else label_of(member)
 
     def credentials(self) -> Credentials:
         """What this party proves itself with. Raises ValueError for keys of the wrong length."""

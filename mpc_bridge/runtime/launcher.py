@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge import __version__
-from mpc_bridge.backends.base import Backend, Owner
+from mpc_bridge.backends.base import Backend, HelpedBackend, Owner
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.serialize import to_json
 from mpc_bridge.errors import InputError, MpcBridgeError
@@ -62,11 +62,13 @@ class RunResult:
         outputs: one per program output, sample axis first: shape ``(S,) + output shape``, the model's own dtype
             (int64 indices with ``reveal="argmax"``).
         reports: by party; totals over all samples.
+        helper: of the backend's helper process, None without one.
     """
 
     outputs: tuple[Array, ...]
     program: Program
     reports: tuple[PartyReport, ...]
+    helper: PartyReport | None = None
 
 
 class PartyTraceback(Exception):
@@ -99,23 +101,25 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
               progress is not None)
     run.tell("start", 0, 0)
     path = f"{type(backend).__module__}:{type(backend).__qualname__}"
-    with PartyProcesses(path, parties, device, transport, timeout, tap) as processes:
+    helper = backend.helper_name if isinstance(backend, HelpedBackend) else None
+    with PartyProcesses(path, parties, device, transport, timeout, tap, helper) as processes:
         try:
             if on_start is not None:
                 on_start(processes.pids())
-            links = PartyLinks(processes.connect(), run.frame_limit(), timeout, (run.samples + 1) * len(program.steps),
-                               run.on_progress, processes.obituary)
-            links.send(Kind.CIRCUIT, 0, [job.encode()] * parties)
+            links = PartyLinks(processes.connect(), parties, run.frame_limit(), timeout,
+                               (run.samples + 1) * len(program.steps), run.on_progress, processes.obituary)
+            links.send(Kind.CIRCUIT, 0, [job.encode()] * links.members)
             run.share_weights(links)
             outputs = [run.sample(links, sample, [array[sample] for array in inputs])
                        for sample in range(run.samples)]
-            links.send(Kind.FINISH, 0, [b""] * parties)
+            links.send(Kind.FINISH, 0, [b""] * links.members)
             reports = tuple(PartyReport.decode(payload, party)
-                            for party, payload in enumerate(links.gather(Kind.REPORT, 0)))
+                            for party, payload in enumerate(links.gather(Kind.REPORT, 0, everybody=True)))
         except MpcBridgeError as error:
             complaints = processes.complaints()
             raise error from (PartyTraceback(complaints) if complaints else None)
-    return RunResult(tuple(np.stack(arrays) for arrays in zip(*outputs, strict=True)), program, reports)
+    return RunResult(tuple(np.stack(arrays) for arrays in zip(*outputs, strict=True)), program, reports[:parties],
+                     reports[parties] if helper else None)
 
 
 def _sample_count(circuit: Circuit, inputs: Sequence[Array]) -> int:
@@ -164,7 +168,7 @@ class _Run:
             self.tell("setup", done, len(steps), step.layer)
             links.send(Kind.WEIGHT, tag_of(0, index), self._owner.share(self._program.values[step.output],
                                                                          weights[step.source]))
-        links.gather(Kind.READY, 0)
+        links.gather(Kind.READY, 0, everybody=True)
         self.tell("setup", len(steps), len(steps))
 
     def sample(self, links: PartyLinks, sample: int, inputs: Sequence[Array]) -> list[Array]:
@@ -173,7 +177,10 @@ class _Run:
         messages = [(index, self._owner.share(self._program.values[step.output], stored[step.source]))
                     for index, step in self._inputs["data"]]
         self.tell("online", 0, len(self._program.steps), sample=sample)
-        links.send(Kind.SAMPLE, sample, [b""] * self._parties)
+        links.send(Kind.SAMPLE, sample, [b""] * links.members)
+        if links.members > self._parties:
+            # preprocessing is over before an input share is on its way
+            links.gather(Kind.READY, sample)
         for index, shares in messages:
             links.send(Kind.INPUT, tag_of(sample, index), shares)
         revealed: dict[int, IntArray] = {}

@@ -23,7 +23,8 @@ class PartyLinks:
     """One authenticated channel per party.
 
     Args:
-        channels: by party.
+        channels: by party, a helper's last.
+        parties: how many compute.
         limit: greatest payload that any party has reason to send.
         timeout: of the parties; the launcher waits a little longer.
         progress_limit: how many progress frames a party has reason to send. Each buys its sender, and nobody else,
@@ -32,9 +33,10 @@ class PartyLinks:
         obituary: one line on why a party's process ended, for a party that ended without a word.
     """
 
-    def __init__(self, channels: Sequence[Channel], limit: int, timeout: float, progress_limit: int,
+    def __init__(self, channels: Sequence[Channel], parties: int, limit: int, timeout: float, progress_limit: int,
                  on_progress: OnProgress, obituary: Callable[[int], str]) -> None:
         self._channels = tuple(channels)
+        self._parties = parties
         self._limit = max(limit, ERROR_LIMIT)
         self._waiter = Waiter(timeout + _MARGIN_SECONDS)
         self._progress_left = [progress_limit] * len(self._channels)
@@ -45,22 +47,30 @@ class PartyLinks:
         self._inbox: dict[int, Frame] = {}
 
     def send(self, kind: Kind, tag: int, messages: Sequence[bytes]) -> None:
-        """Send one frame to every party, all at once. Raises the error of a party that failed meanwhile."""
+        """Send one frame to every party (where there are messages for it, to the helper), all at once.
+
+        Raises the error of a party that failed meanwhile.
+        """
         sends: list[Transfer] = [Outgoing(channel, kind, tag, flatten([message]))
-                                 for channel, message in zip(self._channels, messages, strict=True)]
+                                 for channel, message in zip(self._channels, messages, strict=False)]
         while sends:
             sends = self._move(sends, frozenset())
 
-    def gather(self, kind: Kind, tag: int) -> list[bytearray]:
-        """Wait for one frame of this kind and tag from every party.
+    @property
+    def members(self) -> int:
+        """The parties, and the helper."""
+        return len(self._channels)
+
+    def gather(self, kind: Kind, tag: int, everybody: bool = False) -> list[bytearray]:
+        """Wait for one frame of this kind and tag from every party; from ``everybody``: the helper's too, last.
 
         Raises:
             MpcBridgeError: of a party that failed meanwhile; the root cause where several did.
         """
         found: dict[int, bytearray] = {}
-        parties = frozenset(range(len(self._channels)))
+        parties = frozenset(range(len(self._channels) if everybody else self._parties))
         while True:
-            for party in list(self._inbox.keys() - found.keys()):
+            for party in sorted((self._inbox.keys() & parties) - found.keys()):
                 frame = self._inbox.pop(party)
                 if (frame.kind, frame.tag) != (kind, tag):
                     raise MalformedFrame(f"party {party} sent kind {frame.kind}, tag {frame.tag} out of turn",

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mpc_bridge import __version__
+from mpc_bridge.backends.base import HelpedBackend, PreparedEngine
 from mpc_bridge.circuit.serialize import from_json
 from mpc_bridge.errors import (
     CircuitError,
@@ -57,22 +58,22 @@ _DEVICES = {"cpu": cpu_device}
 
 
 def join(config: PartyConfig, meter: CostMeter) -> dict[int, Channel]:
-    """Connect to lower parties, accept higher ones and the launcher. Raises PeerError."""
+    """Connect to lower members, accept higher ones and the launcher. Raises PeerError."""
     credentials = config.credentials()
     channels: dict[int, Channel] = {}
     with socket.socket(fileno=config.listener) as listener:
         for peer in range(config.party):
-            channels[peer] = handshake.connect(config.addresses[peer], credentials, peer, label_of(peer),
+            channels[peer] = handshake.connect(config.addresses[peer], credentials, peer, config.label(peer),
                                                Waiter(config.timeout))
         higher = {CLIENT, *range(config.party + 1, len(config.addresses))}
-        channels.update(handshake.accept(listener, credentials, higher, label_of, config.timeout))
+        channels.update(handshake.accept(listener, credentials, higher, config.label, config.timeout))
     for peer, channel in channels.items():
         meter.count_message(peer, channel.sent)
     return channels
 
 
-class Party:
-    """One session: a job, its weights, any number of samples.
+class Member:
+    """What a party and a helper have in common: the launcher's channel, the job, agreement on the program.
 
     Args:
         control: the launcher's channel.
@@ -83,16 +84,81 @@ class Party:
         self._meter = session.meter
         self._control = control
         self._backend = backend
-        self._owner = backend.owner()
         self._waiter = Waiter(timeout)
+
+    def _job(self) -> tuple[Job, Program]:
+        """The job and its program. What the launcher sends is not a file: a bad circuit is a bad frame."""
+        job = Job.decode(self._receive({Kind.CIRCUIT}, CIRCUIT_LIMIT).payload)
+        try:
+            return job, lower(from_json(job.circuit), reveal=job.reveal)
+        except (ModelFormatError, CircuitError) as error:
+            raise MalformedFrame("the launcher sent a circuit that is not valid", where=error.what,
+                                 hint="run the same version of mpc-bridge at every party") from error
+
+    def _agree(self, program: Program, job: Job) -> None:
+        """Everybody has the same program: the launcher, the parties, the helper."""
+        own = digest(program, f"{__version__}/{self._backend.name}")
+        others: dict[int, bytes | bytearray] = {CLIENT: bytes.fromhex(job.digest)}
+        for session in filter(None, (self._session, self._session.helper)):
+            theirs = {peer: bytearray(len(own)) for peer in session.peers}
+            session.exchange({peer: [own] for peer in theirs}, {peer: [buffer] for peer, buffer in theirs.items()})
+            others.update(theirs)
+        for peer, other in others.items():
+            if other != own:
+                raise PeerError(f"{label_of(peer)} runs another program", where=label_of(self._session.party),
+                                hint="run the same version of mpc-bridge with the same options at every party")
+
+    def _finish(self, soundness_bits: float | None) -> None:
+        """Report what everything cost, and stay until the launcher hangs up: who ends earlier is one that failed."""
+        report = PartyReport.of(self._meter, peak_memory_bytes(), soundness_bits)
+        send_frame(self._control, Kind.REPORT, 0, [report.encode()], self._waiter)
+        try:
+            self._receive(set(), 0)
+        except PeerLost:
+            pass
+
+    def _receive(self, kinds: set[Kind], limit: int) -> Frame:
+        frame = receive_frame(self._control, limit, self._waiter)
+        if frame.kind not in kinds:
+            raise MalformedFrame(f"the launcher sent a frame of kind {frame.kind} out of turn", where="control")
+        return frame
+
+    def _send(self, kind: Kind, tag: int, message: bytes) -> None:
+        self._meter.count_message(CLIENT, send_frame(self._control, kind, tag, [message], self._waiter))
+
+
+class HelperMember(Member):
+    """A backend's helper: a job, then its part of any number of samples. It gets no share."""
+
+    def serve(self) -> None:
+        """Everything from the job to the cost report. Raises MpcBridgeError."""
+        backend = self._backend
+        assert isinstance(backend, HelpedBackend)
+        with self._meter.phase("setup"):
+            job, program = self._job()
+            self._agree(program, job)
+            helper = backend.helper(self._session, program)
+            helper.setup()
+            self._send(Kind.READY, 0, b"")
+        while self._receive({Kind.SAMPLE, Kind.FINISH}, 0).kind != Kind.FINISH:
+            with self._meter.phase("preprocessing"):
+                helper.sample()
+        self._finish(None)
+
+
+class Party(Member):
+    """One session: a job, its weights, any number of samples."""
+
+    def __init__(self, session: Session, control: Channel, backend: Backend, timeout: float) -> None:
+        super().__init__(session, control, backend, timeout)
+        self._owner = backend.owner(session.parties)
         self._said = time.monotonic()
         self._timeout = self._interval = timeout
 
     def serve(self) -> None:
         """Everything from the job to the cost report. Raises MpcBridgeError."""
         with self._meter.phase("setup"):
-            job = Job.decode(self._receive({Kind.CIRCUIT}, CIRCUIT_LIMIT).payload)
-            program = self._lower(job)
+            job, program = self._job()
             check_shares(program, self._owner, self._session.party)
             self._agree(program, job)
             engine = self._backend.engine(self._session, program)
@@ -103,35 +169,14 @@ class Party:
             frame = self._receive({Kind.SAMPLE, Kind.FINISH}, 0)
             if frame.kind == Kind.FINISH:
                 break
+            if self._session.helper is not None:
+                with self._meter.phase("preprocessing"):
+                    if isinstance(engine, PreparedEngine):
+                        engine.preprocess()
+                    self._send(Kind.READY, frame.tag, b"")
             with self._meter.phase("online"):
                 self._sample(engine, program, prepared, frame.tag)
-        report = PartyReport.of(self._meter, peak_memory_bytes(), getattr(engine, "soundness_bits", None))
-        send_frame(self._control, Kind.REPORT, 0, [report.encode()], self._waiter)
-        # The launcher hangs up first: a party that ends earlier is one that failed.
-        try:
-            self._receive(set(), 0)
-        except PeerLost:
-            pass
-
-    @staticmethod
-    def _lower(job: Job) -> Program:
-        """The job's program. What the launcher sends is not a file: a bad circuit is a bad frame."""
-        try:
-            return lower(from_json(job.circuit), reveal=job.reveal)
-        except (ModelFormatError, CircuitError) as error:
-            raise MalformedFrame("the launcher sent a circuit that is not valid", where=error.what,
-                                 hint="run the same version of mpc-bridge at every party") from error
-
-    def _agree(self, program: Program, job: Job) -> None:
-        own = digest(program, f"{__version__}/{self._backend.name}")
-        peers = [peer for peer in range(self._session.parties) if peer != self._session.party]
-        theirs = {peer: bytearray(len(own)) for peer in peers}
-        self._session.exchange({peer: [own] for peer in peers}, {peer: [buffer] for peer, buffer in theirs.items()})
-        others: Mapping[int, bytes | bytearray] = {CLIENT: bytes.fromhex(job.digest), **theirs}
-        for peer, other in others.items():
-            if other != own:
-                raise PeerError(f"{label_of(peer)} runs another program", where=label_of(self._session.party),
-                                hint="run the same version of mpc-bridge with the same options at every party")
+        self._finish(getattr(engine, "soundness_bits", None))
 
     def _sample(self, engine: Engine, program: Program, prepared: Prepared, sample: int) -> None:
         def write(index: int, step: Output, message: bytes) -> None:
@@ -161,15 +206,6 @@ class Party:
             return bytes(buffer)
 
         return read
-
-    def _receive(self, kinds: set[Kind], limit: int) -> Frame:
-        frame = receive_frame(self._control, limit, self._waiter)
-        if frame.kind not in kinds:
-            raise MalformedFrame(f"the launcher sent a frame of kind {frame.kind} out of turn", where="control")
-        return frame
-
-    def _send(self, kind: Kind, tag: int, message: bytes) -> None:
-        self._meter.count_message(CLIENT, send_frame(self._control, kind, tag, [message], self._waiter))
 
 
 def peak_memory_bytes() -> int:
@@ -212,9 +248,12 @@ def run(config: PartyConfig) -> int:
                                                   where="--device", hint=f"use one of: {', '.join(backend.devices)}")
             channels = join(config, meter)
             control = channels.pop(CLIENT)
-            session = Session(config.party, len(config.addresses), _DEVICES[config.device](), channels, control=control,
-                              meter=meter, timeout=config.timeout, identity=bytes.fromhex(config.identity))
-        Party(session, control, backend, config.timeout).serve()
+            helper = {peer: channels.pop(peer) for peer in list(channels) if peer >= config.parties}
+            session = _session(config, channels, control, meter)
+            if helper:
+                session.helper = _session(config, helper, control, meter)
+        role = Party if config.party < config.parties else HelperMember
+        role(session, control, backend, config.timeout).serve()
         return 0
     except MpcBridgeError as error:
         _report(control, error, config.timeout)
@@ -229,6 +268,11 @@ def run(config: PartyConfig) -> int:
         # Only after the report: the peers' loss of this party must not reach the launcher first.
         if session is not None:
             session.close()
+
+
+def _session(config: PartyConfig, channels: Mapping[int, Channel], control: Channel, meter: CostMeter) -> Session:
+    return Session(config.party, config.parties, _DEVICES[config.device](), channels, control=control, meter=meter,
+                   timeout=config.timeout, identity=bytes.fromhex(config.identity))
 
 
 def _report(control: Channel | None, error: MpcBridgeError, timeout: float) -> None:

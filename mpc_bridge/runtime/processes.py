@@ -50,7 +50,8 @@ class PartyProcesses:
 
     Args:
         backend: ``module:class``.
-        parties: how many.
+        parties: how many compute.
+        helper: what the process that serves them is called, None without one.
         device: one of the backend's.
         transport: Unix sockets in a private directory, or loopback TCP.
         timeout: seconds without a byte from whoever is due.
@@ -58,15 +59,16 @@ class PartyProcesses:
     """
 
     def __init__(self, backend: str, parties: int, device: str, transport: Transport, timeout: float,
-                 tap: Tap | None = None) -> None:
+                 tap: Tap | None = None, helper: str | None = None) -> None:
         self._backend = backend
         self._parties = parties
+        self._names = [*(label_of(party) for party in range(parties)), *([f"the {helper}"] if helper else [])]
         self._device = device
         self._transport = transport
         self._timeout = timeout
         self._tap = tap
         self._directory: str | None = None
-        self._credentials = handshake.issue([CLIENT, *range(parties)])
+        self._credentials = handshake.issue([CLIENT, *range(len(self._names))])
         self._processes: list[subprocess.Popen[bytes]] = []
         self._complaints: list[IO[bytes]] = []
         self._addresses: tuple[Address, ...] = ()
@@ -93,19 +95,19 @@ class PartyProcesses:
         self._end()
 
     def connect(self) -> list[Channel]:
-        """One authenticated channel per party. Raises PeerError, at once when a party ends meanwhile."""
-        alive = {process.stdout.fileno(): label_of(party) for party, process in enumerate(self._processes)
+        """One authenticated channel per member, the helper's last. Raises PeerError, at once when one ends meanwhile."""
+        alive = {process.stdout.fileno(): self._names[party] for party, process in enumerate(self._processes)
                  if process.stdout is not None}
         waiter = Waiter(self._timeout, alive)
         try:
             for party, address in enumerate(self._addresses):
                 self._channels.append(
-                    handshake.connect(address, self._credentials[CLIENT], party, label_of(party), waiter))
+                    handshake.connect(address, self._credentials[CLIENT], party, self._names[party], waiter))
         except PeerError:
             dead = self._first_dead()
             if dead is None:
                 raise
-            raise PeerLost(self.obituary(dead), where=f"party {dead}, before the session started",
+            raise PeerLost(self.obituary(dead), where=f"{self._names[dead]}, before the session started",
                            hint="run with --debug to see what it said") from None
         self._remove_directory()
         return self._channels
@@ -129,13 +131,13 @@ class PartyProcesses:
         try:
             status = self._processes[party].wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
-            return f"party {party} closed its connection"
+            return f"{self._names[party]} closed its connection"
         if status < 0:
             try:
-                return f"party {party} was killed by {signal.Signals(-status).name}"
+                return f"{self._names[party]} was killed by {signal.Signals(-status).name}"
             except ValueError:
-                return f"party {party} was killed by signal {-status}"
-        return f"party {party} ended with status {status}"
+                return f"{self._names[party]} was killed by signal {-status}"
+        return f"{self._names[party]} ended with status {status}"
 
     def complaints(self) -> str:
         """What the parties wrote to standard error so far."""
@@ -144,13 +146,13 @@ class PartyProcesses:
             file.seek(0)
             text = file.read().decode(errors="replace").strip()
             if text:
-                texts.append(f"--- party {party} ---\n{text}")
+                texts.append(f"--- {self._names[party]} ---\n{text}")
         return "\n".join(texts)
 
     def _start(self) -> None:
         listeners: list[socket.socket] = []
         try:
-            for party in range(self._parties):
+            for party in range(len(self._names)):
                 listeners.append(self._listen(party))
             addresses: list[Address] = [_address(listener) for listener in listeners]
             if self._tap is not None:
@@ -198,8 +200,8 @@ class PartyProcesses:
         self._complaints.append(complaint)
         own = self._credentials[party]
         keys = {peer: key.hex() for peer, key in own.keys.items()}
-        config = PartyConfig(party, listener.fileno(), self._addresses, own.identity.hex(), self._timeout,
-                             self._backend, self._device, os.getpid(), keys)
+        config = PartyConfig(party, self._parties, listener.fileno(), self._addresses, own.identity.hex(),
+                             self._timeout, self._backend, self._device, os.getpid(), keys)
         process = subprocess.Popen(
             [sys.executable, "-m", "mpc_bridge.runtime.party"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=complaint, cwd="/", env=_environment(), pass_fds=[listener.fileno()],
@@ -211,7 +213,7 @@ class PartyProcesses:
             with process.stdin as standard_input:
                 standard_input.write(config.encode())
         except BrokenPipeError:
-            raise PeerLost(self.obituary(party), where=f"party {party}, at start",
+            raise PeerLost(self.obituary(party), where=f"{self._names[party]}, at start",
                            hint="run with --debug to see what it said") from None
 
     def _remove_directory(self) -> None:

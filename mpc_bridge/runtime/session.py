@@ -60,6 +60,11 @@ class Session:
         self.on_failure: Callable[[], None] | None = None
 
     @property
+    def peers(self) -> tuple[int, ...]:
+        """Who this session talks to."""
+        return tuple(sorted(self._channels))
+
+    @property
     def rounds(self) -> int:
         """Rounds so far; the same at every party that is in step."""
         return self._round

@@ -141,7 +141,7 @@ typedef enum mpcb_plane_op {
 } mpcb_plane_op;
 
 /* Most keys one run may use. */
-enum { MPCB_PLANE_KEYS = 4 };
+enum { MPCB_PLANE_KEYS = 8 };
 
 /* Runs straight-line code on `registers` rows of `stride` bytes (a multiple of 64, at least `bytes`), of which the
  * first `bytes` rounded up to 64 are computed. Messages hold planes of exactly `bytes` bytes. keys: key_count keys of

@@ -1,0 +1,256 @@
+"""What each gate of a boolean circuit is in additive sharing with a left operand that preprocessing made up.
+
+A shared wire is the XOR of one plane per party. The left wires of a circuit are bits of a random number that nobody
+but preprocessing knows; the right wires are public. Per lane, in bits sent by each party to each other one:
+
+``share``  comes from preprocessing, whatever function of left bits it is.                                             0
+``inner``  a public combination of shared wires: local.                                                                0
+``dot``    Beaver with one mask per wire: ``X = x ^ lambda_x`` is opened once, however many products x is in, and
+           ``xy = X*y ^ Y*lambda_x ^ lambda_x*lambda_y``, whose last term preprocessing shares.        1 per wire opened
+
+A wire and its complement have one mask. What preprocessing has to correct at one party (the others' summands are pads)
+is one plane per ``share`` and per ``dot``, in the order of their wires: :func:`corrected`.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Gate, Kind, reached
+from mpc_bridge.backends.sharing.microcode import Assembler, Microprogram, Op
+
+#: The party whose summands preprocessing corrects; it also takes public constants.
+CORRECTED = 0
+#: The one outgoing link: what a party sends goes to every other one.
+_BROADCAST = 0
+#: A party's only key slot.
+_OWN = 0
+
+
+@lru_cache(maxsize=512)
+def corrected(circuit: Circuit) -> tuple[int, ...]:
+    """Wires whose shares preprocessing corrects, in order: the ``share`` and ``dot`` gates that an output needs."""
+    return tuple(wire for wire in reached(circuit) if circuit.gates[wire].kind in (Kind.SHARE, Kind.DOT))
+
+
+def base(circuit: Circuit, wire: int) -> tuple[int, bool]:
+    """The wire whose mask a shared wire has, and whether it is the other one's complement."""
+    gate = circuit.gates[wire]
+    return (gate.operands[0], True) if gate.kind is Kind.NOT else (wire, False)
+
+
+def levels(circuit: Circuit) -> dict[int, int]:
+    """Rounds after which each wire that an output needs is known: only ``dot`` takes one."""
+    found: dict[int, int] = {ONE: 0}
+    for wire in reached(circuit):
+        gate = circuit.gates[wire]
+        operands = [*gate.operands, *(end for pair in gate.pairs for end in pair)]
+        found[wire] = max((found[operand] for operand in operands), default=0) + (gate.kind is Kind.DOT)
+    return found
+
+
+def pad_of_mask(wire: int) -> int:
+    """Pad plane of a wire's mask."""
+    return 2 * wire
+
+
+def pad_of_share(wire: int) -> int:
+    """Pad plane of a party's summand of a ``share`` or ``dot``."""
+    return 2 * wire + 1
+
+
+def _pads(circuit: Circuit) -> int:
+    return 2 * len(circuit.gates)
+
+
+class PartyCompiler:
+    """Compiles one circuit for one party.
+
+    Inputs: right planes, then the party's planes of the shared inputs, then, at :data:`CORRECTED`, the corrections.
+    Outputs: its planes of the shared outputs. Local work is emitted when its first user needs it.
+    """
+
+    def __init__(self, circuit: Circuit, parties: int, takes_corrections: bool) -> None:
+        self._circuit = circuit
+        self._first = takes_corrections
+        self._peers = parties - 1
+        self._corrections = {wire: number for number, wire in enumerate(corrected(circuit))}
+        self._correction_base = circuit.right_inputs + circuit.shared_inputs
+        inputs = self._correction_base + (len(self._corrections) if takes_corrections else 0)
+        self._code = Assembler(links=self._peers, inputs=inputs)
+        self._public: dict[int, int] = {}
+        self._shared: dict[int, int | None] = {}
+        self._masks: dict[int, int] = {}
+        self._opened: dict[int, int] = {}
+
+    def compile(self) -> Microprogram:
+        """One stage per level of ``dot`` gates, and the one that leaves the outputs."""
+        circuit, found = self._circuit, levels(self._circuit)
+        depth = max((found[wire] for wire in circuit.shared_outputs), default=0)
+        products: dict[int, list[int]] = {}
+        for wire in self._corrections:
+            if circuit.gates[wire].kind is Kind.DOT:
+                products.setdefault(found[wire], []).append(wire)
+        for level in range(1, depth + 1):
+            self._open(products[level])
+        self._code.output([self._plane(self._share(wire)) for wire in circuit.shared_outputs])
+        return self._code.finish(_pads(circuit))
+
+    def _open(self, products: list[int]) -> None:
+        """A round: the operands of these products, masked, those that are not open yet."""
+        operands = (end for wire in products for pair in self._circuit.gates[wire].pairs for end in pair)
+        wires = [wire for wire in dict.fromkeys(base(self._circuit, end)[0] for end in operands)
+                 if wire not in self._opened]
+        own = []
+        for wire in wires:
+            self._masks[wire] = self._code.emit(Op.PRF, _OWN, pad_of_mask(wire))
+            share = self._share(wire)
+            masked = self._masks[wire] if share is None else self._code.emit(Op.XOR, share, self._masks[wire])
+            self._code.send(_BROADCAST, masked)
+            own.append(masked)
+        self._code.cut()
+        for wire, masked in zip(wires, own, strict=True):
+            total = masked
+            for peer in range(self._peers):
+                total = self._code.emit(Op.XOR, total, self._code.receive(peer))
+            self._opened[wire] = total
+
+    def _open_value(self, wire: int) -> int:
+        """Register of a wire XOR its mask."""
+        bottom, complement = base(self._circuit, wire)
+        if complement and wire not in self._opened:
+            self._opened[wire] = self._code.emit(Op.NOT, self._opened[bottom])
+        return self._opened[wire]
+
+    # Registers of wires ---------------------------------------------------------------------------------------------
+
+    def _plane(self, register: int | None) -> int:
+        return self._code.emit(Op.ZERO) if register is None else register
+
+    def _public_wire(self, wire: int) -> int:
+        register = self._public.get(wire)
+        if register is None:
+            register = self._public[wire] = self._emit_public(wire)
+        return register
+
+    def _emit_public(self, wire: int) -> int:
+        if wire == ONE:
+            return self._code.emit(Op.ONES)
+        gate = self._circuit.gates[wire]
+        if gate.kind is Kind.RIGHT_INPUT:
+            return gate.index
+        operands = [self._public_wire(operand) for operand in gate.operands]
+        if gate.kind is Kind.CLEAR_NOT:
+            return self._code.emit(Op.NOT, operands[0])
+        return self._code.emit(Op.XOR if gate.kind is Kind.CLEAR_XOR else Op.AND, *operands)
+
+    def _share(self, wire: int) -> int | None:
+        """Register of this party's summand, None where it is zero."""
+        if wire not in self._shared:
+            self._shared[wire] = self._emit_share(wire, self._circuit.gates[wire])
+        return self._shared[wire]
+
+    def _emit_share(self, wire: int, gate: Gate) -> int | None:
+        if gate.kind is Kind.SHARED_INPUT:
+            return self._circuit.right_inputs + gate.index
+        if gate.kind is Kind.LIFT:
+            return self._public_wire(gate.operands[0]) if self._first else None
+        if gate.kind is Kind.NOT:
+            share = self._share(gate.operands[0])
+            if not self._first:
+                return share
+            return self._public_wire(ONE) if share is None else self._code.emit(Op.NOT, share)
+        if gate.kind is Kind.XOR:
+            a, b = (self._share(operand) for operand in gate.operands)
+            return (b if a is None else a) if a is None or b is None else self._code.emit(Op.XOR, a, b)
+        if gate.kind is Kind.INNER:
+            return self._emit_inner(gate)
+        total = self._dealt(wire)
+        if gate.kind is Kind.DOT:
+            for x, y in gate.pairs:
+                share = self._share(y)
+                if share is not None:
+                    self._code.update(Op.XORAND, total, self._open_value(x), share)
+                self._code.update(Op.XORAND, total, self._open_value(y), self._masks[base(self._circuit, x)[0]])
+            return total
+        assert gate.kind is Kind.SHARE, f"additive sharing has no {gate.kind.name} gate"
+        return total
+
+    def _emit_inner(self, gate: Gate) -> int | None:
+        total = self._code.emit(Op.ZERO)
+        for wire, coefficient in gate.pairs:
+            share = self._share(wire)
+            if share is None:
+                continue
+            if coefficient == ONE:
+                self._code.update(Op.XOR, total, total, share)
+            else:
+                self._code.update(Op.XORAND, total, share, self._public_wire(coefficient))
+        if self._first:
+            for constant in gate.operands:
+                self._code.update(Op.XOR, total, total, self._public_wire(constant))
+        return total
+
+    def _dealt(self, wire: int) -> int:
+        """A fresh register with this party's summand of what preprocessing shares."""
+        if self._first:
+            return self._code.emit(Op.COPY, self._correction_base + self._corrections[wire])
+        return self._code.emit(Op.PRF, _OWN, pad_of_share(wire))
+
+
+class DealerCompiler:
+    """Compiles what a dealer computes for one circuit, with every party's key in the slot of its number.
+
+    Inputs: the left planes. Outputs: the corrections.
+    """
+
+    def __init__(self, circuit: Circuit, parties: int) -> None:
+        self._circuit = circuit
+        self._parties = parties
+        self._code = Assembler(links=1, inputs=circuit.left_inputs)
+        self._left: dict[int, int] = {}
+        self._masks: dict[int, int] = {}
+
+    def compile(self) -> Microprogram:
+        """A single stage."""
+        self._code.output([self._correction(wire, self._circuit.gates[wire]) for wire in corrected(self._circuit)])
+        return self._code.finish(_pads(self._circuit))
+
+    def _correction(self, wire: int, gate: Gate) -> int:
+        if gate.kind is Kind.SHARE:
+            total = self._code.emit(Op.COPY, self._left_wire(gate.operands[0]))
+        else:
+            total = self._code.emit(Op.ZERO)
+            for x, y in gate.pairs:
+                self._code.update(Op.XORAND, total, self._mask(x), self._mask(y))
+        for party in range(self._parties):
+            if party != CORRECTED:
+                self._code.update(Op.XPRF, total, party, pad_of_share(wire))
+        return total
+
+    def _left_wire(self, wire: int) -> int:
+        register = self._left.get(wire)
+        if register is None:
+            gate = self._circuit.gates[wire]
+            if gate.kind is Kind.LEFT_INPUT:
+                register = gate.index
+            else:
+                operands = [self._left_wire(operand) for operand in gate.operands]
+                kinds = {Kind.CLEAR_NOT: Op.NOT, Kind.CLEAR_XOR: Op.XOR, Kind.CLEAR_AND: Op.AND}
+                register = self._code.emit(kinds[gate.kind], *operands)
+            self._left[wire] = register
+        return register
+
+    def _mask(self, wire: int) -> int:
+        """The sum of all parties' masks of a wire."""
+        wire, _ = base(self._circuit, wire)
+        if wire not in self._masks:
+            total = self._masks[wire] = self._code.emit(Op.PRF, 0, pad_of_mask(wire))
+            for party in range(1, self._parties):
+                self._code.update(Op.XPRF, total, party, pad_of_mask(wire))
+        return self._masks[wire]
+
+
+def compile_party(circuit: Circuit, parties: int, party: int) -> Microprogram:
+    """The microprogram of one party."""
+    return PartyCompiler(circuit, parties, party == CORRECTED).compile()
