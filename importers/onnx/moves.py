@@ -202,11 +202,12 @@ def _gather(site: Site) -> None:
         shape = (*x.shape[:axis], *x.shape[axis + 1 :])
         site.emit("Select", (x,), shape, {"axis": axis, "index": int(indices) % extent})
         return
-    found = [int(index) % extent for index in indices.reshape(-1)[:MAX_STEP]]
-    step = found[1] - found[0] if len(found) > 1 else 1
-    if indices.ndim != 1 or step < 1 or found != list(range(found[0], found[-1] + 1, step)):
+    found = indices.astype(np.int64) % extent
+    step = int(found[1] - found[0]) if found.ndim == 1 and found.size > 1 else 1
+    if found.ndim != 1 or not found.size or step < 1 or not np.array_equal(
+            found, np.arange(found[0], found[-1] + 1, step)):
         raise UnsupportedNodeError("indices other than one, or a rising progression")
-    _slices(site, x, [(axis, found[0], found[-1] + 1, step)])
+    _slices(site, x, [(axis, int(found[0]), int(found[-1]) + 1, step)])
 
 
 def _tile(site: Site) -> None:
@@ -325,13 +326,14 @@ def _blocks(site: Site) -> None:
     if len(x.shape) != 4 or not 1 <= block <= MAX_STEP:
         raise site.corrupt(f"blocks of {block} in an input of shape {x.shape}")
     batch, channels, rows, columns = x.shape
+    order = site.text("mode", "DCR")
+    if order not in ("DCR", "CRD"):
+        raise site.corrupt(f"its mode is '{order}'")
     if site.node.kind == "DepthToSpace":
-        order = site.text("mode", "DCR")
-        if channels % block**2 or order not in ("DCR", "CRD"):
-            raise site.corrupt(f"blocks of {block}, order '{order}', in an input of shape {x.shape}")
+        if channels % block**2:
+            raise site.corrupt(f"blocks of {block} in an input of shape {x.shape}")
         shape = (batch, channels // block**2, rows * block, columns * block)
     else:
-        order = "DCR"
         if rows % block or columns % block:
             raise site.corrupt(f"blocks of {block} in an input of shape {x.shape}")
         shape = (batch, channels * block**2, rows // block, columns // block)

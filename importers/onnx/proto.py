@@ -29,7 +29,7 @@ MAX_OPERANDS = 4096
 MAX_ATTRIBUTES = 64
 
 #: Versions of the operator set whose operators are known. 13 is where quantization got its axis.
-OPSETS = (13, 26)
+OPSETS = (13, 28)
 
 Array = npt.NDArray[Any]
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Array
@@ -274,7 +274,7 @@ def tensor_array(tensor: Any, source: str) -> Array:
         if dtype.kind in "iu" and not np.array_equal(array.reshape(-1).astype(wide.dtype), wide):
             raise corrupt(f"{name} has values outside {dtype.name}", source)
     if dtype.kind == "b" and tensor.HasField("raw_data"):
-        array = array.view(np.uint8) != 0
+        array = np.asarray(array.view(np.uint8) != 0)
     array.flags.writeable = False
     return array
 

@@ -139,13 +139,11 @@ def _two(kind: str) -> Callable[[Site], None]:
 
 
 def _average_pool(site: Site) -> None:
-    x = _one(site)
-    layers.average_pool(site, x)
+    layers.average_pool(site, _one(site))
 
 
 def _global_average_pool(site: Site) -> None:
-    x = _one(site)
-    layers.global_pool(site, x, "AdaptiveAvgPool")
+    layers.global_pool(site, _one(site), "AdaptiveAvgPool")
 
 
 def _one(site: Site) -> Activation:
@@ -162,10 +160,6 @@ def _dtype(site: Site) -> str:
     """Type of the first input, which is that of the results."""
     value = site.required(0)
     return value.dtype if isinstance(value, Activation) else "uint8"
-
-
-def _reduce_mean(site: Site) -> None:
-    layers.reduce(site, _one(site), "Mean", None)
 
 
 def _sigmoid(site: Site) -> None:
@@ -201,6 +195,6 @@ STANDARD: Mapping[str, Callable[[Site], None]] = {
 MICROSOFT: Mapping[str, Callable[[Site], None]] = {
     **QUANTIZATION, "QGemm": _gemm, "QLinearAdd": _two("Add"), "QLinearMul": _two("Mul"),
     "QLinearAveragePool": _average_pool, "QLinearGlobalAveragePool": _global_average_pool,
-    "QLinearReduceMean": _reduce_mean, "QLinearSigmoid": _sigmoid, "QLinearLeakyRelu": _leaky_relu,
+    "QLinearSigmoid": _sigmoid, "QLinearLeakyRelu": _leaky_relu,
     "QLinearSoftmax": _softmax, "QLinearConcat": _concat, "Gelu": pointwise.POINTWISE["Gelu"],
 }

@@ -30,9 +30,11 @@ CONVERSIONS: Mapping[str, Mapping[str, Callable[[Site], None]]] = {
     "": {**LAYERS, **POINTWISE, **MOVES, **STANDARD}, "com.microsoft": MICROSOFT,
 }
 
+MAX_INPUTS = 64
+
 #: What makes a quantized tensor out of one: it says what the integers of an input stand for.
 _READS = ("DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd", "QLinearMul", "QLinearAveragePool",
-          "QLinearGlobalAveragePool", "QLinearReduceMean", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax")
+          "QLinearGlobalAveragePool", "QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax")
 
 
 def read(model: FileModel, name: str, profile: str, sha256: str) -> Graph:
@@ -57,6 +59,8 @@ class _Reader:
         self.refused: dict[tuple[str, str], tuple[int, str]] = {}
 
     def read(self, name: str, profile: str, sha256: str) -> Graph:
+        if len(self.model.inputs) > MAX_INPUTS:
+            raise self.model.error(f"the graph has {len(self.model.inputs)} inputs, more than {MAX_INPUTS}")
         ports = tuple(self._input(port) for port in self.model.inputs)
         for oddity in self.model.oddities:
             self._refuse("the file", oddity, "")
@@ -152,7 +156,7 @@ class _Reader:
             shape = value.array.shape if isinstance(value, Constant) else value.shape
             start, end = site.integer("start", 0), site.integer("end", len(shape))
             site.results[0] = Constant(name, np.array(shape[start:end], np.int64))
-        elif node.kind not in ("QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul") and all(
+        elif node.kind not in STANDARD and node.inputs and all(
                 value is None or isinstance(value, Constant) for value in site.operands):
             arrays = [value.array if isinstance(value, Constant) else None for value in site.operands]
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.importers.onnx.proto import FileModel, FileNode
+from mpc_bridge.importers.onnx.site import ACTIVATION_DTYPES
 
 #: Operators whose scales are computed from each input when the model runs.
 _DYNAMIC = frozenset({
@@ -36,13 +37,10 @@ def refuse_other_quantization(model: FileModel) -> None:
     if weight_only:
         raise refusal("the model's weights alone are quantized; it computes with floats", weight_only)
     stored = set(model.tensors) | {name for node in model.nodes if node.kind == "Constant" for name in node.outputs}
-    if any(_quantizes_activations(node, stored) for node in model.nodes):
+    if any(_quantizes_activations(node, stored) for node in model.nodes) or any(
+            port.dtype in ACTIVATION_DTYPES for port in model.inputs):
         return
     if "DequantizeLinear" in kinds:
-        integer_inputs = {port.name for port in model.inputs if port.dtype in ("int8", "uint8")}
-        if any(node.kind == "DequantizeLinear" and node.inputs[:1] and node.inputs[0] in integer_inputs
-               for node in model.nodes):
-            return
         raise refusal("the model's weights alone are quantized; it computes with floats", ["DequantizeLinear"])
     raise refusal("the model is not quantized: it computes with floats", [])
 

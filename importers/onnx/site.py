@@ -209,6 +209,8 @@ class Site:
         if scales.ndim > 1 and scales.size > 1:
             raise UnsupportedNodeError("blockwise quantization")
         values = scales.reshape(-1)
+        if values.size > 1 and (not -len(shape) <= axis < len(shape) or shape[axis] != values.size):
+            raise self.corrupt(f"{values.size} scales along axis {axis} of the shape {tuple(shape)}")
         if not values.size or not np.all(np.isfinite(values)) or not np.all(values > 0):
             raise self.corrupt("a scale that is not a positive number")
         if zeros is not None and (zeros.dtype.name != dtype or zeros.size != values.size):
@@ -216,8 +218,6 @@ class Site:
         points = tuple(int(zero) for zero in zeros.reshape(-1)) if zeros is not None else (0,) * values.size
         if values.size == 1:
             return Quantization((float(values[0]),), points, None, dtype)
-        if not -len(shape) <= axis < len(shape) or shape[axis] != values.size:
-            raise self.corrupt(f"{values.size} scales along axis {axis} of the shape {tuple(shape)}")
         return Quantization(tuple(map(float, values)), points, axis % len(shape), dtype)
 
     def dequantize(self, position: int, scale: int, zero_point: int, axis: int = 0) -> Stored | Activation:
