@@ -146,7 +146,7 @@ def _prelu(dtype: str) -> Iterator[Case]:
     yield _negative_slopes("never-positive", dtype, (256, 16), (16,), scales, (high, None, low + 90))
 
 
-def _mixed(
+def mixed(
     name: str, dtype: str, size: tuple[int, int], target: tuple[int, int], corners: bool, centers: bool,
     zero_point: int | None = None, batch: int = 1, channels: int = 3,
 ) -> Case:
@@ -166,14 +166,14 @@ def _resize_bilinear() -> Iterator[Case]:
             ("tenths", (10, 3), (37, 29)), ("from-one", (1, 1), (3, 5)), ("halved", (8, 6), (4, 3)),
             ("columns", (4, 5), (4, 11)), ("thirds", (64, 2), (192, 3)),
         ):
-            yield _mixed(f"{name}{label}", "int8", size, target, corners, centers)
-        yield _mixed(f"batch{label}", "int8", (3, 5), (8, 9), corners, centers, 17, 2, 4)
+            yield mixed(f"{name}{label}", "int8", size, target, corners, centers)
+        yield mixed(f"batch{label}", "int8", (3, 5), (8, 9), corners, centers, 17, 2, 4)
     for label, corners, centers in modes:
         for name, size, target in (("doubled", (3, 4), (6, 8)), ("eightfold", (3, 2), (24, 16)),
                                    ("halved", (8, 6), (4, 3)), ("same", (5, 4), (5, 4)), ("one", (4, 4), (1, 1))):
             # between aligned corners there is a step less than there are cells
             grown = tuple((n - 1) * (m // n) + 1 for n, m in zip(size, target, strict=True))
             if not corners or name in ("same", "one"):
-                yield _mixed(f"{name}{label}", "uint8", size, target, corners, centers, MIDDLE["uint8"])
+                yield mixed(f"{name}{label}", "uint8", size, target, corners, centers, MIDDLE["uint8"])
             elif name in ("doubled", "eightfold"):
-                yield _mixed(f"{name}{label}", "uint8", size, (grown[0], grown[1]), corners, centers)
+                yield mixed(f"{name}{label}", "uint8", size, (grown[0], grown[1]), corners, centers)
