@@ -1,0 +1,132 @@
+"""Means and products of integers, each one op that rounds half to even on the exact value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mpc_bridge.importers.qdq import attributes as read
+from mpc_bridge.importers.qdq.builder import Builder
+from mpc_bridge.importers.qdq.formats import Format
+from mpc_bridge.importers.qdq.graph import Node
+from mpc_bridge.importers.qdq.layout import IMAGE, Laid, all_axes, arranged, laid, reshaped, stored_shape
+from mpc_bridge.importers.qdq.moves import adaptive_window
+from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
+from mpc_bridge.importers.qdq.shapes import Shape
+
+_EXTREME = "quantize with scales that are closer to each other, and multiply with positive constants only"
+
+
+def _requantization(factor: float, form: Format, low: int, high: int) -> tuple[Any, ...]:
+    """Rule, the float32 quotient of the scales, and the bounds."""
+    with np.errstate(all="ignore"):
+        multiplier = float(np.float32(factor) / np.float32(form.scale[0]))
+    if not 0 < multiplier < 2.0**30:
+        raise UnsupportedNodeError("a multiplier outside (0, 2**30)", _EXTREME)
+    return ("half_even", (multiplier,), low, high)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """``factor * mean over axes of (x - zero_point)``."""
+
+    x: Laid
+    factor: float
+    axes: tuple[int, ...]
+    shape: Shape
+
+    def scaled(self, factor: float) -> Mean:
+        """Times a constant."""
+        return replace(self, factor=self.factor * factor)
+
+    def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
+        """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
+        axes = all_axes(builder, self.x)
+        kept = tuple(1 if axis in self.axes else extent for axis, extent in enumerate(self.x.shape))
+        output = builder.op(
+            "MEAN", (arranged(builder, self.x, axes),), stored_shape(kept, axes), form.dtype, form.quantization,
+            axes=tuple(sorted(axes.index(axis) for axis in self.axes)), keep_dims=True,
+            requantization=_requantization(self.factor, form, low, high))
+        return reshaped(builder, laid(output, kept, axes), self.shape)
+
+
+@dataclass(frozen=True)
+class Average:
+    """``factor * mean over windows of (x - zero_point)``; ``window`` to ``divisor`` as AVERAGE has them."""
+
+    x: Laid
+    factor: float
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[read.Pair, ...]
+    count_include_pad: bool
+    divisor: int
+    shape: Shape
+
+    def scaled(self, factor: float) -> Average:
+        """Times a constant."""
+        return replace(self, factor=self.factor * factor)
+
+    def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
+        """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
+        axes = IMAGE[len(self.window)]
+        one = (1,) * (2 - len(self.window))
+        output = builder.op(
+            "AVERAGE", (arranged(builder, self.x, axes),), stored_shape(self.shape, axes), form.dtype,
+            form.quantization, window=(*one, *self.window), stride=(*one, *self.stride),
+            padding=(*(((0, 0),) * len(one)), *self.padding), count_include_pad=self.count_include_pad,
+            divisor=self.divisor, requantization=_requantization(self.factor, form, low, high))
+        return laid(output, self.shape, axes)
+
+
+def average_pool(node: Node, x: Laid, factor: float, shape: Shape) -> Average:
+    """An AvgPool."""
+    window = read.steps(node, "window")
+    count = len(window)
+    stride, padding = read.steps(node, "stride", count), read.pairs(node, "padding", count)
+    for cells, step, (before, _), extent, positions in zip(
+            window, stride, padding, x.shape[2:], shape[2:], strict=True):
+        if before >= cells or (positions - 1) * step - before >= extent:
+            raise UnsupportedNodeError("a window that covers no cell of the image", "use less padding")
+    return Average(x, factor, window, stride, padding, read.flag(node, "count_include_pad"),
+                   read.integer(node, "divisor", 0), shape)
+
+
+def adaptive_average_pool(x: Laid, factor: float, shape: Shape) -> Mean | Average:
+    """An AdaptiveAvgPool whose windows are all alike."""
+    window = adaptive_window(x.shape[2:], shape[2:])
+    if set(shape[2:]) == {1}:
+        return Mean(x, factor, tuple(range(2, len(shape))), shape)
+    return Average(x, factor, window, window, ((0, 0),) * len(window), True, 0, shape)
+
+
+@dataclass(frozen=True)
+class Product:
+    """``factor * (a - zero_point) * (b - zero_point)``, elementwise or as matrices over the last two axes."""
+
+    kind: str
+    a: Laid
+    b: Laid
+    factor: float
+    shape: Shape
+
+    def scaled(self, factor: float) -> Product:
+        """Times a constant."""
+        return replace(self, factor=self.factor * factor)
+
+    def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
+        """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
+        requantization = _requantization(self.factor, form, low, high)
+        rank = len(self.shape)
+        a, b = (reshaped(builder, part, (1,) * (rank - len(part.shape)) + part.shape) for part in (self.a, self.b))
+        if self.kind == "BATCH_MATMUL":
+            axes = tuple(range(rank))
+            attributes: dict[str, Any] = {"adj_x": False, "adj_y": False}
+        else:
+            axes, attributes = all_axes(builder, a if a.shape == self.shape else b), {}
+        output = builder.op(
+            self.kind, (arranged(builder, a, axes), arranged(builder, b, axes)), stored_shape(self.shape, axes),
+            form.dtype, form.quantization, requantization=requantization, **attributes)
+        return laid(output, self.shape, axes)

@@ -1,0 +1,97 @@
+"""The float end of a model: what the receiver computes from the last quantized values, in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mpc_bridge.circuit.graph import Quantization
+from mpc_bridge.importers.base import printable
+from mpc_bridge.importers.qdq import attributes as read
+from mpc_bridge.importers.qdq.builder import Builder
+from mpc_bridge.importers.qdq.graph import Node
+from mpc_bridge.importers.qdq.layout import Laid, laid, plain
+from mpc_bridge.importers.qdq.moves import MOVES, split
+from mpc_bridge.importers.qdq.pointwise import Pointwise
+from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
+from mpc_bridge.importers.qdq.regions import Region
+from mpc_bridge.importers.qdq.shapes import Shape
+from mpc_bridge.importers.qdq.sums import Sum
+from mpc_bridge.importers.qdq.values import Opaque, OpaqueError, Value, as_sum
+
+#: Kind → the receiver's function.
+FUNCTIONS: dict[str, str] = {
+    "Abs": "abs", "Exp": "exp", "HardSwish": "hard_swish", "Neg": "neg", "Relu": "relu", "Sigmoid": "sigmoid",
+    "Silu": "silu", "Sqrt": "sqrt", "Tanh": "tanh"}
+
+#: Longest chain of float ops at the end; real ones have a handful.
+_MAX_CHAIN = 256
+
+
+class Epilogue:
+    """Reveals float tensors of a converted graph."""
+
+    def __init__(self, builder: Builder, values: Mapping[str, Value], shapes: Mapping[str, Shape],
+                 producers: Mapping[str, Node]) -> None:
+        self._builder = builder
+        self._values = values
+        self._shapes = shapes
+        self._producers = producers
+
+    def reveal(self, name: str) -> int:
+        """The float32 tensor of a name, in the framework's layout.
+
+        Raises:
+            UnsupportedNodeError: the receiver cannot compute it.
+            OpaqueError: the same, because of an op before it.
+        """
+        return plain(self._builder, self._reveal(name, 0))
+
+    def _reveal(self, name: str, depth: int) -> Laid:
+        value, node = self._values[name], self._producers.get(name)
+        if node is not None:
+            self._builder.layer = printable(node.name, node.kind)
+        if depth > _MAX_CHAIN:
+            raise UnsupportedNodeError(f"more than {_MAX_CHAIN} float ops at the model's end", "quantize the model")
+        if isinstance(value, Region) and value.bare:
+            revealed = self._base(value)
+            if revealed is not None:
+                return revealed
+        if node is not None and (node.kind in FUNCTIONS or node.kind in MOVES or node.kind in ("Softmax", "Split")):
+            x = self._reveal(node.inputs[0], depth + 1)
+            self._builder.layer = printable(node.name, node.kind)
+            return self._apply(node, name, x)
+        if isinstance(value, Opaque):
+            raise OpaqueError(value)
+        raise UnsupportedNodeError("its result is an output of the model and is not quantized",
+                                   "quantize the model's output (a Quantize and a Dequantize after this op)")
+
+    def _base(self, value: Region) -> Laid | None:
+        """A dequantized tensor, or a sum of them."""
+        builder, base = self._builder, value.base
+        if isinstance(base, Sum):
+            return base.revealed(builder)
+        if not isinstance(base, Pointwise) or base.affine is None:
+            return None
+        factor, bias = base.affine
+        if bias or factor <= 0 or not np.float32(factor) > np.finfo(np.float32).tiny:
+            return as_sum(builder, value, builder.graph.profile).revealed(builder) if factor else None
+        source = builder.relabel(base.source.tensor, Quantization(
+            (float(np.float32(factor)),), (builder.quantization(base.source.tensor)[1],)))
+        return Laid(builder.op("DEQUANTIZE", (source,), builder.shape(source), "float32"), value.shape,
+                    base.source.order)
+
+    def _apply(self, node: Node, name: str, x: Laid) -> Laid:
+        builder = self._builder
+        if node.kind == "Softmax":
+            output = builder.op("FLOAT_SOFTMAX", (plain(builder, x),), x.shape, "float32",
+                                axis=read.axis(node, "axis", len(x.shape)), log=read.flag(node, "log"))
+            return laid(output, x.shape)
+        if node.kind in FUNCTIONS:
+            output = builder.op("FLOAT_UNARY", (x.tensor,), builder.shape(x.tensor), "float32",
+                                function=FUNCTIONS[node.kind])
+            return Laid(output, x.shape, x.order)
+        if node.kind == "Split":
+            return split(node, x.shape, node.outputs.index(name)).apply(builder, x)
+        return MOVES[node.kind](node, x.shape, self._shapes[name]).apply(builder, x)
