@@ -2,11 +2,12 @@
 
     python -m tests.models.quantise_cnn FOLDER [ROUTE ...]
 
-A route calibrates on real images, writes one model file, and returns how the framework itself runs that model: the oracle.
+A route calibrates on real images, writes one model file, and returns how the framework itself runs that model: its
+oracle.
 
 ``pt2e-xnnpack`` needs executorch's quantizer, whose dependencies are many; its file is kept as ``cnn_xnnpack.pt2``
-(``pip install --no-deps executorch==1.5.0 && pip install ruamel.yaml tabulate``, then the command above). The tests load
-that file, and make the other forms of it from there.
+(``pip install --no-deps executorch==1.5.0 && pip install ruamel.yaml tabulate``, then the command above). The tests
+load that file, and make the other forms of it from there.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ def pt2e(network: nn.Module, calibration: torch.Tensor, quantizer: object, symbo
 
     # an example of two rows: of one row, export would make the batch static
     shapes = ({0: torch.export.Dim("batch", max=4096)},) if symbolic else None
-    exported = torch.export.export(network, (torch.zeros_like(calibration[: 2 if symbolic else 1]),), dynamic_shapes=shapes)
+    example = torch.zeros_like(calibration[: 2 if symbolic else 1])
+    exported = torch.export.export(network, (example,), dynamic_shapes=shapes)
     prepared = prepare_pt2e(exported.module(), quantizer)
     with torch.no_grad():
         for part in calibration.split(50 if symbolic else 1):
@@ -221,7 +223,8 @@ def main() -> None:
         suffix, make = (".pt2", make_xnnpack) if name == "pt2e-xnnpack" else ROUTES[name]
         path = folder / f"{name}{suffix}"
         classes = make(path)(real(images).numpy()).argmax(axis=1)
-        print(f"{path} {path.stat().st_size} bytes, top-1 {np.mean(classes == labels):.4f} of {len(labels)}", flush=True)
+        right = np.mean(classes == labels)
+        print(f"{path} {path.stat().st_size} bytes, top-1 {right:.4f} of {len(labels)}", flush=True)
 
 
 if __name__ == "__main__":
