@@ -17,8 +17,8 @@ Kinds and their attributes (a tuple of ints is one entry per spatial axis; axes 
 ``MatMul``, ``Add``, ``Sub``, ``Mul``, ``Div``, ``Maximum``, ``Minimum``
     two tensors, broadcast.
 ``Relu``, ``Sigmoid``, ``Tanh``, ``HardSwish``, ``Silu``, ``Neg``, ``Abs``, ``Sqrt``, ``Exp``
-    x. ``Gelu``: ``approximate`` (``"none"`` or ``"tanh"``). ``LeakyRelu``, ``Elu``: ``alpha``. ``HardSigmoid``: ``alpha``,
-    ``beta``. ``Clip``: ``low``, ``high`` (floats, infinite where open). ``PRelu``: x, slope.
+    x. ``Gelu``: ``approximate`` (``"none"`` or ``"tanh"``). ``LeakyRelu``, ``Elu``: ``alpha``. ``HardSigmoid``:
+    ``alpha``, ``beta``. ``Clip``: ``low``, ``high`` (floats, infinite where open). ``PRelu``: x, slope.
 ``Softmax``
     x; ``axis``, ``log`` (a bool).
 ``MaxPool``, ``AvgPool``

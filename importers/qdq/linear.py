@@ -104,15 +104,17 @@ def _accumulator(layer: str, kind: str, attributes: dict[str, Any], x: Laid, x_s
         along if axis is not None else ()))
     others = tuple(position for position in range(weights.ndim) if position != channel_axis)
     return Accumulator(
-        layer, kind, attributes, x, x_axes, np.ascontiguousarray(weights), Quantization(form.scale, form.zero_point, axis),
-        scales, shape, axes, None, 255 * int(centred.sum(axis=others).max()))
+        layer, kind, attributes, x, x_axes, np.ascontiguousarray(weights),
+        Quantization(form.scale, form.zero_point, axis), scales, shape, axes, None,
+        255 * int(centred.sum(axis=others).max()))
 
 
 def linear(layer: str, x: Laid, x_scale: float, weights: Constant, shape: Shape) -> Accumulator:
     """Linear: weights [O, K]."""
     integers, form = _stored(weights, 0)
     axes = tuple(range(len(shape)))
-    return _accumulator(layer, "FULLY_CONNECTED", {"keep_num_dims": True}, x, x_scale, axes, integers, form, 0, shape, axes)
+    return _accumulator(layer, "FULLY_CONNECTED", {"keep_num_dims": True}, x, x_scale, axes, integers, form, 0, shape,
+                        axes)
 
 
 def _two_axes(values: tuple[Any, ...], filler: Any) -> tuple[Any, ...]:
@@ -133,12 +135,14 @@ def convolution(layer: str, node: Node, x: Laid, x_scale: float, weights: Consta
     axes = IMAGE[spatial]
     if groups > 1 and groups == x.shape[1]:
         attributes["depth_multiplier"] = shape[1] // groups
-        return _accumulator(layer, "DEPTHWISE_CONV_2D", attributes, x, x_scale, axes, integers.transpose(1, 2, 3, 0), form, 3,
-                            shape, axes)
-    return _accumulator(layer, "CONV_2D", attributes, x, x_scale, axes, integers.transpose(0, 2, 3, 1), form, 0, shape, axes)
+        return _accumulator(layer, "DEPTHWISE_CONV_2D", attributes, x, x_scale, axes, integers.transpose(1, 2, 3, 0),
+                            form, 3, shape, axes)
+    return _accumulator(layer, "CONV_2D", attributes, x, x_scale, axes, integers.transpose(0, 2, 3, 1), form, 0, shape,
+                        axes)
 
 
-def transposed_convolution(layer: str, node: Node, x: Laid, x_scale: float, weights: Constant, shape: Shape) -> Accumulator:
+def transposed_convolution(
+        layer: str, node: Node, x: Laid, x_scale: float, weights: Constant, shape: Shape) -> Accumulator:
     """ConvTranspose: weights [I, O, ...], one or two spatial axes, groups and dilation 1."""
     if read.integer(node, "groups", 1) != 1:
         raise UnsupportedNodeError("a transposed convolution in groups", "use one group")
@@ -154,5 +158,5 @@ def transposed_convolution(layer: str, node: Node, x: Laid, x_scale: float, weig
         integers = integers[:, :, None]
     attributes = {"stride": _two_axes(read.steps(node, "stride", spatial), 1), "origin": _two_axes(origin, 0)}
     axes = IMAGE[spatial]
-    return _accumulator(layer, "TRANSPOSE_CONV", attributes, x, x_scale, axes, integers.transpose(1, 2, 3, 0), form, 0, shape,
-                        axes)
+    return _accumulator(layer, "TRANSPOSE_CONV", attributes, x, x_scale, axes, integers.transpose(1, 2, 3, 0), form, 0,
+                        shape, axes)

@@ -109,12 +109,18 @@ def _with_bias(site: Site, accumulator: linear.Accumulator, axis: int) -> Region
 def _conv(site: Site) -> Value:
     x, factor = integers(site.builder, site.value(0))
     convert = linear.convolution if site.node.kind == "Conv" else linear.transposed_convolution
-    return _with_bias(site, convert(site.builder.layer, site.node, x, factor, site.constant(1, "weights"), site.shape), 1)
+    weights = site.constant(1, "weights")
+    return _with_bias(site, convert(site.builder.layer, site.node, x, factor, weights, site.shape), 1)
 
 
 def _linear(site: Site) -> Value:
     x, factor = integers(site.builder, site.value(0))
-    return _with_bias(site, linear.linear(site.builder.layer, x, factor, site.constant(1, "weights"), site.shape), len(site.shape) - 1)
+    return _product(site, x, factor, site.constant(1, "weights"))
+
+
+def _product(site: Site, x: Laid, factor: float, weights: Constant) -> Value:
+    """A Linear of integers."""
+    return _with_bias(site, linear.linear(site.builder.layer, x, factor, weights, site.shape), len(site.shape) - 1)
 
 
 def _matmul(site: Site) -> Value:
@@ -123,7 +129,7 @@ def _matmul(site: Site) -> Value:
         if second.array.ndim != 2:
             raise UnsupportedNodeError("stored matrices in a batch", "multiply with one stored matrix")
         x, factor = integers(site.builder, site.value(0))
-        return _with_bias(site, linear.linear(site.builder.layer, x, factor, transposed(second), site.shape), len(site.shape) - 1)
+        return _product(site, x, factor, transposed(second))
     (a, a_factor), (b, b_factor) = (integers(site.builder, site.value(position)) for position in (0, 1))
     return Region(Product("BATCH_MATMUL", a, b, a_factor * b_factor, site.shape), site.shape)
 

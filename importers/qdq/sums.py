@@ -29,8 +29,8 @@ Doubles = npt.NDArray[np.float64]
 
 MAX_TERMS = 64
 _MAX_SHIFT = 62
-#: Sums stay below, so that int64 holds them.
-_MAX_SUM = 2.0**62
+#: Sums stay below, so that int64 holds them, and a half more.
+_MAX_SUM = 2.0**60
 #: Fractional bits of a step in which a float bias is rounded where the sum itself is revealed.
 _REVEALED_BITS = 12
 
