@@ -13,13 +13,15 @@ from mpc_bridge.backends.plaintext import backend as plaintext
 from mpc_bridge.backends.replicated.malicious.boolean import BooleanVerifier
 from mpc_bridge.backends.replicated.malicious.checks import BOOLEAN, INPUT_AGREEMENT, LINEAR, OPENING, OUTPUT
 from mpc_bridge.backends.replicated.malicious.linear import LinearVerifier
-from mpc_bridge.backends.replicated.malicious.protocol import Rep3Mac
+from mpc_bridge.backends.replicated.malicious.protocol import Rep3Mac, WideWeights
 from mpc_bridge.backends.replicated.roles import Third
 from mpc_bridge.backends.sharing.circuit import INTERACTIVE, Circuit, Kind
 from mpc_bridge.backends.sharing.planes import PlaneLane
+from mpc_bridge.backends.sharing.shares import RingShare
 from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import cpu_device
-from mpc_bridge.lowering.program import Geometry, Linear, Requantize
+from mpc_bridge.lowering.program import Geometry, Linear, Program, Requantize
+from mpc_bridge.runtime.session import Session
 from mpc_bridge.testing import conformance
 from mpc_bridge.testing.adversary import Corruption, Outcome, run, share_compiled
 from mpc_bridge.testing.adversary_cheats import (
@@ -73,6 +75,40 @@ def assert_found(outcome: Outcome, check: str) -> None:
 )
 def test_a_wrong_product_is_found(party: int, errors: Mapping[int, Mapping[int, int]]) -> None:
     assert_found(attack("convolutions", Corruption(party, device=lambda: WrongProducts(errors))), LINEAR.name)
+
+
+@pytest.mark.parametrize("party", range(3))
+@pytest.mark.parametrize(
+    "errors",
+    [{0: {0: 1}}, {0: {23: 1 << 27}}, {1: {7: -1}}, {1: {0: 1 << 43}}, {0: {3: 1}, 1: {3: -1}}],
+    ids=["elementwise", "top-bit", "dense", "dense-top-bit", "both"],
+)
+def test_a_wrong_product_of_two_computed_values_is_found(party: int, errors: Mapping[int, Mapping[int, int]]) -> None:
+    assert_found(attack("products", Corruption(party, device=lambda: WrongProducts(errors))), LINEAR.name)
+
+
+@pytest.mark.parametrize("party", range(3))
+@pytest.mark.parametrize("error", [1, -1, 1 << 43, 1 << 44], ids=["one", "less-one", "top-bit", "above-the-ring"])
+def test_a_wrong_summand_of_the_fresh_components_of_a_shown_sum_is_found(party: int, error: int) -> None:
+    corruption = Corruption(party, protocol=cheater(errors={"fresh components": error}))
+    assert_found(attack("products", corruption), LINEAR.name)
+
+
+def test_other_operands_than_those_that_were_computed_are_found() -> None:
+    """A party that multiplies with another component of the second operand, and checks with it as well."""
+    for position, party in ((0, 0), (5, 1), (23, 2)):
+
+        class Other(Cheater):
+            def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> WideWeights:
+                for component in weights.components if self._values[step.inputs[1]].kind == "activation" else ():
+                    component[position % component.size] += np.uint64(1)  # noqa: B023
+                return super().pack(step, weights, bias)
+
+        def make(session: Session, program: Program, other: type[Cheater] = Other) -> Rep3Mac:
+            return share_compiled(other(session, program))
+
+        outcome = attack("products", Corruption(party, protocol=make))
+        assert outcome.detected and outcome.found <= {LINEAR.name, OPENING.name}
 
 
 def twin_layers() -> conformance.Case:
@@ -237,19 +273,21 @@ def test_an_owner_s_message_of_the_wrong_size_is_refused() -> None:
 
 @pytest.mark.parametrize("party", range(3))
 @pytest.mark.parametrize("position", [0, -1], ids=["component", "hash"])
-def test_a_wrong_output_message_is_found_by_the_receiver(party: int, position: int) -> None:
+@pytest.mark.parametrize("name", ["comparisons", "products"])
+def test_a_wrong_output_message_is_found_by_the_receiver(name: str, party: int, position: int) -> None:
     def tamper(message: bytes) -> bytes:
         changed = bytearray(message)
         changed[position] ^= 1
         return bytes(changed)
 
-    outcome = attack("comparisons", Corruption(party, output=tamper))
+    outcome = attack(name, Corruption(party, output=tamper))
     assert_found(outcome, OUTPUT.name)
     assert outcome.result is None
 
 
-def test_a_short_output_message_is_refused() -> None:
-    outcome = attack("comparisons", Corruption(1, output=lambda message: message[:-1]))
+@pytest.mark.parametrize("name", ["comparisons", "products"])
+def test_a_short_output_message_is_refused(name: str) -> None:
+    outcome = attack(name, Corruption(1, output=lambda message: message[:-1]))
     assert isinstance(outcome.refusal, MalformedFrame)
     assert outcome.result is None
 

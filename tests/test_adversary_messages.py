@@ -11,6 +11,7 @@ import pytest
 from mpc_bridge.backends.plaintext import backend as plaintext
 from mpc_bridge.errors import PeerError
 from mpc_bridge.kernels import cpu_device
+from mpc_bridge.lowering.program import Affine, Linear, Output, Requantize
 from mpc_bridge.testing import conformance
 from mpc_bridge.testing.adversary import Corruption, Interference, MessageType, Outcome, run
 from mpc_bridge.testing.adversary_messages import (
@@ -143,10 +144,18 @@ def test_silence_ends_too(label: str) -> None:
 def test_the_programs_reach_every_primitive_and_every_round() -> None:
     reached = {step.primitive for case in CASES.values() for step in case.program.steps}
     assert reached == {"input", "linear", "affine", "requantize", "maximum", "lookup", "move", "output"}
+    steps = [(case.program, step) for case in CASES.values() for step in case.program.steps]
+    assert {"activation", "weight"} == {p.values[s.inputs[1]].kind for p, s in steps if isinstance(s, Linear)}
+    assert {"activation", "accumulator"} == {
+        p.values[s.inputs[0]].kind for p, s in steps if isinstance(s, Output)
+    }
+    ties = [s.tie.parity for _, s in steps if isinstance(s, Requantize) and s.tie is not None]
+    assert None in ties and len(set(ties)) > 1
+    assert any(isinstance(c, tuple) for _, s in steps if isinstance(s, Affine) for c in s.coefficients)
     labels = {message.label for name in CASES for group in types(name) for message in group}
     assert labels >= {
         "keys", "commitments", "commitment echo", "input agreement", "product", "first component", "barrier", "coin",
         "MACs", "MAC of the sum", "weighted sum", "check value", "first fold", "masked product", "open o",
         "hidden difference",
-        "open the check",
+        "open the check", "fresh components",
     }

@@ -27,7 +27,7 @@ from mpc_bridge.testing import conformance
 from mpc_bridge.testing.adversary import Corruption, launch, run
 from mpc_bridge.testing.adversary_cheats import Gate, WrongGate, WrongProducts, cheater, wide_value
 from mpc_bridge.testing.adversary_coins import ForcedCoin, ForgedOpening, NotingTrust, TwoFaced
-from mpc_bridge.testing.adversary_programs import convolutions
+from mpc_bridge.testing.adversary_programs import convolutions, products
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def shown() -> conformance.Case:
     return b.finish("shown", b.input((24,), 0, True))
 
 
-SHOWN, MULTIPLIED = shown(), convolutions()
+SHOWN, MULTIPLIED, SUMMED = shown(), convolutions(), products()
 
 
 def wrong_output(case: conformance.Case, corruption: Corruption) -> Verdict:
@@ -125,6 +125,21 @@ def two_outputs() -> Verdict:
     return wrong_output(SHOWN, Corruption(1, output=lambda message: bytes([message[0] ^ 1]) + message[1:]))
 
 
+def wrong_computed_product() -> Verdict:
+    """An error on one product of two computed values, of which the sum is shown."""
+    return wrong_output(SUMMED, Corruption(1, device=lambda: WrongProducts({1: {0: 1}})))
+
+
+def wrong_fresh_component() -> Verdict:
+    """An error on the last message before a sum is shown."""
+    return wrong_output(SUMMED, Corruption(2, protocol=cheater(errors={"fresh components": 1 << 43})))
+
+
+def two_sums() -> Verdict:
+    """The receiver is told another component of a sum."""
+    return wrong_output(SUMMED, Corruption(1, output=lambda message: bytes([message[0] ^ 1]) + message[1:]))
+
+
 ATTACKS: dict[str, Callable[[], Verdict]] = {
     checks.LINEAR.name: wrong_product,
     checks.BOOLEAN.name: wrong_gate,
@@ -146,6 +161,22 @@ def test_each_check_finds_an_attack_that_succeeds_without_it(name: str) -> None:
         free = ATTACKS[name]()
     assert free.found == set()
     assert free.success
+
+
+@pytest.mark.parametrize(
+    ("name", "attack"),
+    [
+        (checks.LINEAR.name, wrong_computed_product),
+        (checks.LINEAR.name, wrong_fresh_component),
+        (checks.OUTPUT.name, two_sums),
+    ],
+)
+def test_sums_that_are_shown_need_the_checks_too(name: str, attack: Callable[[], Verdict]) -> None:
+    guarded = attack()
+    assert guarded.found == {name} and not guarded.success
+    with switched_off(name):
+        free = attack()
+    assert free.found == set() and free.success
 
 
 def test_switching_off_ends_with_its_block() -> None:

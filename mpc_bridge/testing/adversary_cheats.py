@@ -83,10 +83,17 @@ class Cheater(Rep3Mac):
     Attributes:
         gate: computed wrongly; None for none.
         met: whether the program had that gate.
+        errors: label of a reshare of the ring → what is added to the first element of the summand.
     """
 
     gate: Gate | None = None
     met = False
+    errors: Mapping[str, int] = {}
+
+    def _reshared(self, z: DeviceBuffer, ring: int, label: str) -> Any:
+        if label in self.errors:
+            _add_wide(z, 0, self.errors[label])
+        return super()._reshared(z, ring, label)
 
     def _program(self, circuit: Circuit, role: int) -> Microprogram:
         if self.gate is None or (circuit, role) != (self.gate.circuit, self.gate.role):
@@ -103,6 +110,7 @@ class Cheater(Rep3Mac):
 def cheater(
     *,
     gate: Gate | None = None,
+    errors: Mapping[str, int] | None = None,
     trust: Callable[[Session], Trust] = Trust,
     linear: Callable[..., LinearVerifier] = LinearVerifier,
     boolean: Callable[..., BooleanVerifier] = BooleanVerifier,
@@ -112,7 +120,7 @@ def cheater(
     def make(session: Session, program: Program) -> Rep3Mac:
         protocol = Cheater(session, program)
         honest = protocol._linear
-        protocol.gate = gate
+        protocol.gate, protocol.errors = gate, errors or {}
         protocol._trust = trust(session)
         protocol._linear = linear(session, protocol._trust, honest._ring, honest._sigma)
         protocol._boolean = boolean(session, protocol._trust)

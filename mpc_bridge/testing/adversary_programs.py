@@ -15,11 +15,20 @@ _SHAPE = (1, 2, 3, 4)
 
 
 def _requantize(
-    b: Builder, acc: int, name: str, ring: int, *, to: int = 0, bits: bool = True, tie: bool = False
+    b: Builder,
+    acc: int,
+    name: str,
+    ring: int,
+    *,
+    to: int = 0,
+    bits: bool = True,
+    tie: bool = False,
+    parity: int | None = None,
 ) -> int:
     """Keeps bits 9..16 of the accumulator."""
     size = b.values[acc].shape
-    rule = TieRule(5, 120, tuple(int(v) << 5 for v in b.rng.integers(0, 16, 4))) if tie else None
+    deltas = tuple(int(v) << 5 for v in b.rng.integers(0, 16, 4)) if tie else ()
+    rule = TieRule(5, 120 if parity is None else 0, deltas, parity) if tie else None
     out = b.activation(size, to, bits)
     multiplier = tuple(int(v) for v in b.rng.integers(1, 4, 4))
     return b.add(Requantize(0, name, (acc,), out, multiplier, (700, -3, 0, 90), 9, ring, 0, 255, rule))
@@ -68,6 +77,25 @@ def comparisons() -> Case:
     return b.finish("comparisons", b.add(Maximum(0, "argmax", (rows,), b.activation((8,), 0, True, 2), None, True)))
 
 
+def products() -> Case:
+    """Products of two computed values, element by element and dense; half to even; a sum with a wide bias, shown.
+
+    The sum has a coefficient per channel, and its bias enters in 43 bits.
+    """
+    b = Builder(np.random.default_rng(4))
+    x, y = b.input(_SHAPE, 28), b.input(_SHAPE, 28)
+    each = Geometry(1, 1, 1, 24, 1, 1, 24)
+    acc = b.add(Linear(0, "gate", (x, y), b.accumulator(_SHAPE, 28), each, True, 77, 28, 130))
+    gated = _requantize(b, acc, "half even", 28, to=44, bits=False, tie=True, parity=0)
+    rows = ((0,), (0, 1), (0, 2), (3, 1, 2, 0))
+    keys = b.add(Move(0, "keys", (gated,), b.activation((1, 2, 2, 4), 44, False), "take", taken=rows))
+    pairs = Geometry(1, 2, 3, 4, 2, 3, 4)
+    acc = b.add(Linear(0, "scores", (gated, keys), b.accumulator(_SHAPE, 44), pairs, False, 9, 44, 3))
+    bias = b.weight((4,), 44, -(2**42), 2**42 - 1)
+    total = b.accumulator(_SHAPE, 44)
+    return b.finish("products", b.add(Affine(0, "scale", (acc, bias), total, ((3, -5, 1, 70), 1), 99, ring=44)))
+
+
 def programs() -> list[Case]:
     """All of them, the same in every run."""
-    return [convolutions(), sums(), comparisons()]
+    return [convolutions(), sums(), comparisons(), products()]
