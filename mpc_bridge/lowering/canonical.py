@@ -11,8 +11,9 @@ import numpy.typing as npt
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate_ops
 from mpc_bridge.errors import CircuitError, InputError
-from mpc_bridge.lowering.linear import bias_tensor, bound, weight_zero
-from mpc_bridge.lowering.program import Input, Linear, Output, Program, Requantize
+from mpc_bridge.lowering.linear import bias_tensor, bound, weight_zeros
+from mpc_bridge.lowering.program import Affine, Input, Linear, Output, Program, Requantize
+from mpc_bridge.lowering.rescale_bounds import stored_bias
 from mpc_bridge.lowering.scope import enters
 from mpc_bridge.lowering.thresholds import Ints
 
@@ -32,6 +33,7 @@ def canonicalise(circuit: Circuit, program: Program) -> dict[int, Ints]:
     """
     stored: dict[int, Ints] = {}
     bases = {step.op: step for step in program.steps if isinstance(step, Requantize)}
+    products = {step.output: step.inputs[0] for step in program.steps if isinstance(step, Linear)}
     for step in program.steps:
         if isinstance(step, Input) and step.owner == "model":
             value = program.values[step.output]
@@ -54,13 +56,18 @@ def canonicalise(circuit: Circuit, program: Program) -> dict[int, Ints]:
                     least, greatest = bounded.bias
                     values = np.clip(values, least[bounded.channel], greatest[bounded.channel])
                 stored[bias] = values
+        elif isinstance(step, Affine) and program.values[step.inputs[-1]].kind == "weight":
+            op = circuit.ops[step.op]
+            terms = [program.values[products.get(value, value)] for value in step.inputs[:-1]]
+            given = circuit.constants[op.inputs[-1]].astype(np.int64)
+            stored[op.inputs[-1]] = stored_bias(circuit, op, terms, given)
     return stored
 
 
 def _weights(circuit: Circuit, step: Linear) -> Ints:
     """Weights of a layer as its Linear step reads them."""
     op, geometry = circuit.ops[step.op], step.geometry
-    centred = circuit.constants[op.inputs[1]].astype(np.int64) - weight_zero(circuit, op)
+    centred = circuit.constants[op.inputs[1]].astype(np.int64) - weight_zeros(circuit, op)
     if op.kind == "TRANSPOSE_CONV":
         return np.asarray(centred[:, ::-1, ::-1], np.int64)
     if step.depthwise and op.kind == "CONV_2D":

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import cast
 
 import numpy as np
 
 from mpc_bridge.circuit.fixedpoint import exact_ratio
-from mpc_bridge.circuit.graph import INTEGER_RANGES, Op
+from mpc_bridge.circuit.graph import Op
 from mpc_bridge.circuit.reference.operands import zero_point
 from mpc_bridge.circuit.reference.pooling import average_counts
-from mpc_bridge.errors import UnsupportedModelError
-from mpc_bridge.lowering import extremes, linear, moves, products
+from mpc_bridge.lowering import extremes, moves, products
 from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
+from mpc_bridge.lowering.byte_functions import byte_function, lower_elementwise
 from mpc_bridge.lowering.constants import search, tie_of
-from mpc_bridge.lowering.program import Affine, Geometry, Linear, Lookup, Maximum, Move
+from mpc_bridge.lowering.convolutions import lower_linear
+from mpc_bridge.lowering.program import Affine, Geometry, Maximum, Move
+from mpc_bridge.lowering.rescale import lower_rescale
 from mpc_bridge.lowering.resize import lower_resize_bilinear
 from mpc_bridge.lowering.tables import byte_table, is_copy
 from mpc_bridge.lowering.thresholds import (
@@ -27,80 +28,9 @@ from mpc_bridge.lowering.thresholds import (
     find_thresholds,
     mean,
     rational,
-    table_thresholds,
 )
 
 Pair = tuple[int, int]
-Requantization = tuple[str, tuple[float, ...], int, int]
-
-
-def lower_linear(builder: Builder, index: int) -> None:
-    """CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED: Linear, Requantize; TRANSPOSE_CONV: after its cells moved apart."""
-    circuit, op = builder.circuit, builder.circuit.ops[index]
-    source = builder.stored(op.inputs[0])
-    if op.kind == "TRANSPOSE_CONV":
-        source = _apart(builder, index, source)
-    elif linear.groups(circuit, op) > 1:
-        source = _in_groups(builder, index, source)
-    x = builder.values[source]
-    base = builder.offsets[op.outputs[0]]
-    rule, _, low, high = cast(Requantization, op.attributes["requantization"])
-    bounded = linear.bound(circuit, op, x, base)
-    tie = tie_of(rule, zero_point(circuit.tensors[op.outputs[0]]) - base)
-    found = builder.proven(index, search(bounded.thresholds, tie))
-    geometry, depthwise = linear.geometry(circuit, op)
-    out = circuit.tensors[op.outputs[0]].shape
-    inputs = [source, builder.constant(
-        index, op.inputs[1], weight_shape(geometry, depthwise), linear.weight_limits(circuit, op)
-    )]
-    bias = linear.bias_tensor(op)
-    if bias >= 0:
-        inputs.append(builder.constant(index, bias, (geometry.out_channels,), INTEGER_RANGES["int32"]))
-    acc = builder.accumulator(index, out)
-    zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
-    builder.steps.append(Linear(index, op.name, tuple(inputs), acc, geometry, depthwise, zero, found.bits))
-    rows = bounded.channel.tolist()
-    builder.finish(index, builder.requantize(index, acc, found, rows, (low - base, high - base), tie))
-
-
-def _apart(builder: Builder, index: int, source: int) -> int:
-    """The image of a TRANSPOSE_CONV with ``stride - 1`` zero points after every row and column.
-
-    Raises:
-        UnsupportedModelError: its weights serve another kind of layer too, which reads them another way round.
-    """
-    circuit, op = builder.circuit, builder.circuit.ops[index]
-    if any(other.kind != op.kind and op.inputs[1] in other.inputs for other in circuit.ops):
-        raise UnsupportedModelError(
-            "a constant that is used in two different ways",
-            where=f"op {op.name}, tensor {circuit.tensors[op.inputs[1]].name}")
-    x = builder.values[source]
-    batch, height, width, channels = x.shape
-    rows, columns = cast(Pair, op.attributes["stride"])
-    fill = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
-    cells = builder.new(replace(x, name=f"{x.name}/cells", shape=(batch, height, 1, width, 1, channels)))
-    builder.steps.append(Move(index, op.name, (source,), cells, "reshape"))
-    image = builder.new(replace(
-        x, name=f"{x.name}/apart", shape=(batch, height * rows, width * columns, channels), high=max(x.high, fill)))
-    paddings = ((0, 0), (0, 0), (0, rows - 1), (0, 0), (0, columns - 1), (0, 0))
-    builder.steps.append(Move(index, op.name, (cells,), image, "pad", paddings, fill=fill))
-    return image
-
-
-def _in_groups(builder: Builder, index: int, source: int) -> int:
-    """The image of a convolution in groups as :func:`mpc_bridge.lowering.linear.geometry` reads it."""
-    x, groups = builder.values[source], linear.groups(builder.circuit, builder.circuit.ops[index])
-    batch, height, width, channels = x.shape
-    depth = channels // groups
-    parts = moves.reshaped(builder, index, source, (batch, height, width, groups, depth))
-    return moves.transposed(builder, index, parts, (0, 1, 2, 4, 3), (batch, height, width * depth, groups))
-
-
-def weight_shape(geometry: Geometry, depthwise: bool) -> tuple[int, ...]:
-    """Layout in which a Linear step reads its weights."""
-    if depthwise:
-        return (*geometry.kernel, geometry.out_channels)
-    return (geometry.out_channels, *geometry.kernel, geometry.in_channels)
 
 
 def lower_average_pool(builder: Builder, index: int) -> None:
@@ -206,43 +136,12 @@ def lower_concatenation(builder: Builder, index: int) -> None:
     for position, tensor in enumerate(op.inputs):
         source = builder.stored(tensor)
         if not is_copy(circuit, op, position):
-            source = _byte_function(builder, index, source, byte_table(circuit, op, position), tensor)
+            source = byte_function(builder, index, source, byte_table(circuit, op, position), tensor)
         parts.append(source)
     output = builder.activation(index, max(builder.values[part].high for part in parts))
     axis = cast(int, op.attributes["axis"])
     builder.steps.append(Move(index, op.name, tuple(parts), output, "concatenate", axis=axis))
     builder.finish(index, output)
-
-
-def lower_elementwise(builder: Builder, index: int) -> None:
-    """QUANTIZE of integers, the RELUs, HARD_SWISH, LOGISTIC, TANH: a function of one byte."""
-    op = builder.circuit.ops[index]
-    source = builder.stored(op.inputs[0])
-    builder.finish(index, _byte_function(builder, index, source, byte_table(builder.circuit, op), op.inputs[0]))
-
-
-def _byte_function(builder: Builder, index: int, source: int, table: Ints, tensor: int) -> int:
-    """A function of one stored byte: a Move if it is a copy, else an affine floor if one is exact, else a Lookup."""
-    circuit, op = builder.circuit, builder.circuit.ops[index]
-    x = builder.values[source]
-    base = builder.offsets[op.outputs[0]]
-    first = x.offset - INTEGER_RANGES[circuit.tensors[tensor].dtype][0]
-    stored = table[first : first + x.high + 1] - base
-    if np.array_equal(stored, np.arange(len(stored))):
-        output = builder.activation(index, x.high, shape=x.shape)
-        builder.steps.append(Move(index, op.name, (source,), output, "reshape"))
-        return output
-    rule = cast("tuple[str, ...]", op.attributes.get("requantization", ("",)))[0]
-    tie = tie_of(rule, zero_point(circuit.tensors[op.outputs[0]]) - base)
-    found = search(table_thresholds(stored), tie) if np.all(np.diff(stored) >= 0) else None
-    if found is None:
-        output = builder.activation(index, int(stored.max()), shape=x.shape)
-        padded = np.pad(stored, (0, 256 - len(stored)), mode="edge")
-        builder.steps.append(Lookup(index, op.name, (source,), output, tuple(padded.tolist())))
-        return output
-    acc = builder.accumulator(index, x.shape)
-    builder.steps.append(Affine(index, op.name, (source,), acc, ring=found.bits))
-    return builder.requantize(index, acc, found, None, (int(stored[0]), int(stored[-1])), tie, x.shape)
 
 
 def _window(builder: Builder, op: Op) -> Geometry:
@@ -297,6 +196,8 @@ LOWERINGS: Mapping[str, Callable[[Builder, int], None]] = {
     "PAD": moves.lower_pad,
     "CONCATENATION": lower_concatenation,
     "QUANTIZE": lower_elementwise,
+    "RESCALE": lower_rescale,
+    "TABLE": lower_elementwise,
     "RELU": lower_elementwise,
     "RELU6": lower_elementwise,
     "RELU_N1_TO_1": lower_elementwise,

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit, Op
+from mpc_bridge.circuit.ops import LINEAR_AXIS
 from mpc_bridge.circuit.reference.operands import zero_point
-from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering.program import Geometry, Value
 from mpc_bridge.lowering.thresholds import INT32_REACH, Ints, Thresholds, find_thresholds, multiplied
 
@@ -85,31 +85,36 @@ def fan_in(circuit: Circuit, op: Op) -> int:
     return shape[1] * shape[2] * (1 if op.kind == "DEPTHWISE_CONV_2D" else shape[3])
 
 
-def weight_zero(circuit: Circuit, op: Op) -> int:
-    """The weights' one zero point.
-
-    Raises:
-        UnsupportedModelError: it differs between channels.
-    """
+def weight_zeros(circuit: Circuit, op: Op) -> Ints:
+    """The weights' zero points, int64, one or one per channel, in a shape that broadcasts to the weights'."""
     tensor = circuit.tensors[op.inputs[1]]
-    zeros = set(tensor.quantization.zero_point) if tensor.quantization is not None else set()
-    if len(zeros) != 1:
-        raise UnsupportedModelError(
-            "weights whose zero point differs between channels", where=f"op {op.name}, tensor {tensor.name}"
-        )
-    return zeros.pop()
+    assert tensor.quantization is not None, "verified weights are quantized"
+    zeros = np.array(tensor.quantization.zero_point, np.int64)
+    shape = [1] * len(tensor.shape)
+    shape[LINEAR_AXIS[op.kind]] = zeros.size
+    return zeros.reshape(shape)
 
 
 def weight_limits(circuit: Circuit, op: Op) -> tuple[int, int]:
     """Least and greatest weight less its zero point, from its type alone."""
-    zero = weight_zero(circuit, op)
+    zeros = weight_zeros(circuit, op)
     low, high = INTEGER_RANGES[circuit.tensors[op.inputs[1]].dtype]
-    return low - zero, high - zero
+    return low - int(zeros.max()), high - int(zeros.min())
 
 
 def bias_tensor(op: Op) -> int:
     """Tensor index of the bias, -1 without one."""
     return op.inputs[2] if len(op.inputs) > 2 else -1
+
+
+def reach(circuit: Circuit, op: Op, x: Value) -> int:
+    """Greatest magnitude of a sum of products without bias, from public facts alone.
+
+    Args:
+        x: the stored input.
+    """
+    zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
+    return fan_in(circuit, op) * max(abs(zero), abs(x.high - zero)) * max(map(abs, weight_limits(circuit, op)))
 
 
 def bound(circuit: Circuit, op: Op, x: Value, base: int) -> Bounded:
@@ -123,20 +128,19 @@ def bound(circuit: Circuit, op: Op, x: Value, base: int) -> Bounded:
     distinct, channel = np.unique(np.array(multipliers, np.float64), return_inverse=True)
     channels = circuit.tensors[op.outputs[0]].shape[-1]
     channel = np.broadcast_to(channel.reshape(-1), (channels,))
-    zero = zero_point(circuit.tensors[op.inputs[0]]) - x.offset
-    reach = fan_in(circuit, op) * max(abs(zero), abs(x.high - zero)) * max(map(abs, weight_limits(circuit, op)))
+    furthest = reach(circuit, op, x)
     rounding = multiplied(distinct, rule, zero_point(circuit.tensors[op.outputs[0]]), low, high)
     bias = bias_tensor(op)
     if bias < 0:
-        ends = np.full(len(distinct), reach, np.int64)
+        ends = np.full(len(distinct), furthest, np.int64)
         return Bounded(find_thresholds(rounding, base, -ends, ends), channel, None)
     ends = np.full(len(distinct), INT32_REACH, np.int64)
     thresholds = find_thresholds(rounding, base, -ends, ends)
     users = sum(bias in other.inputs for other in circuit.ops)
     if users > 1:
         # one array serves several layers, so it cannot be fitted to each
-        return Bounded(thresholds.within(-ends - 1 - reach, ends + reach), channel, None)
-    fitted, first, last = with_bias(thresholds, reach)
+        return Bounded(thresholds.within(-ends - 1 - furthest, ends + furthest), channel, None)
+    fitted, first, last = with_bias(thresholds, furthest)
     return Bounded(fitted, channel, (first, last))
 
 

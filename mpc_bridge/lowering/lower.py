@@ -59,6 +59,12 @@ def lower(circuit: Circuit, reveal: Literal["output", "argmax"] = "output") -> P
 def _argmax(builder: Builder, source: int) -> int:
     """Append the arg-max along the last axis, ties to the lowest index: an index per image."""
     x = builder.values[source]
+    if x.kind == "accumulator":
+        raise UnsupportedModelError(
+            "the model ends in sums that are not quantized, whose greatest is not computed here",
+            where=f"tensor {x.name}",
+            hint="reveal the output instead, or quantize the model with an observer on its output as well",
+        )
     if x.kind != "activation" or len(x.shape) < 2 or x.shape[-1] < 2 or x.size != x.shape[0] * x.shape[-1]:
         raise UnsupportedModelError(
             f"no class to reveal: the output has shape {x.shape}", where=f"tensor {x.name}",

@@ -14,9 +14,8 @@ from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit
 from mpc_bridge.circuit.reference.operands import zero_point
 from mpc_bridge.lowering.tables import is_copy
 
-#: Functions of one byte that say nothing about their bounds, whose output keeps its type's least value; and ARG_MAX,
-#: whose output has no offset.
-_FREE = ("HARD_SWISH", "LOGISTIC", "TANH", "ARG_MAX")
+#: Functions of one byte that say nothing about their bounds, whose output keeps its type's least value.
+_FREE = ("HARD_SWISH", "LOGISTIC", "TANH")
 
 
 def stored_offsets(circuit: Circuit, secure: Iterable[int]) -> dict[int, int]:
@@ -36,7 +35,14 @@ def stored_offsets(circuit: Circuit, secure: Iterable[int]) -> dict[int, int]:
         if op.kind == "TRANSPOSE_CONV":
             # the cells between its input's are filled with zero points
             offsets[op.inputs[0]] = min(offsets[op.inputs[0]], zero_point(circuit.tensors[op.inputs[0]]))
-        if "requantization" in op.attributes and not (op.kind == "QUANTIZE" and is_copy(circuit, op)):
+        if circuit.tensors[output].dtype not in ("int8", "uint8"):
+            # bare accumulators and sums, and the index of an ARG_MAX, have no offset
+            continue
+        if op.kind == "RESCALE":
+            offsets[output] = cast(int, op.attributes["low"])
+        elif op.kind == "TABLE":
+            offsets[output] = min(cast("tuple[int, ...]", op.attributes["table"]))
+        elif "requantization" in op.attributes and not (op.kind == "QUANTIZE" and is_copy(circuit, op)):
             offsets[output] = cast("tuple[str, tuple[float, ...], int, int]", op.attributes["requantization"])[2]
         elif op.kind in _FREE:
             continue

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mpc_bridge.circuit.graph import Circuit, Op
-from mpc_bridge.circuit.ops import BY_NAME
+from mpc_bridge.circuit.ops import BY_NAME, FLOAT_MOVES
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering.program import Tail
 
 #: What may follow a receiver's op in a tail.
-_AFTER = ("RESHAPE", "QUANTIZE")
+_AFTER = (*FLOAT_MOVES, "QUANTIZE")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 
@@ -39,11 +40,17 @@ def _evaluate(
         low, high = INTEGER_RANGES[tensor.dtype]
         values[index] = np.arange(low, high + 1).astype(tensor.dtype).reshape(tensor.shape)
     target = len(tensors)
-    attributes = dict(op.attributes, axis=0) if op.kind == "CONCATENATION" else op.attributes
+    attributes, inputs = op.attributes, tuple(range(target))
+    if op.kind == "CONCATENATION":
+        attributes = dict(attributes, axis=0)
+    elif op.kind == "RESCALE":
+        # without a bias, and with one multiplier for all channels
+        terms = cast("tuple[tuple[int, ...], ...]", attributes["multipliers"])
+        attributes, inputs = dict(attributes, multipliers=tuple(term[:1] for term in terms)), (*inputs, -1)
     small = Circuit(
         name=circuit.name, source=circuit.source, profile=circuit.profile,
         tensors=(*tensors, replace(circuit.tensors[op.outputs[0]], shape=result)),
-        ops=(replace(op, inputs=tuple(range(target)), outputs=(target,), attributes=attributes),),
+        ops=(replace(op, inputs=inputs, outputs=(target,), attributes=attributes),),
         inputs=tuple(range(target)), outputs=(target,),
     )
     return evaluate_ops(small, (0,), values)[target].astype(np.int64)
