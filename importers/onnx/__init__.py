@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.circuit.verify import verify
-from mpc_bridge.errors import CircuitError, ModelFormatError, UsageError
+from mpc_bridge.errors import UsageError
 from mpc_bridge.importers.base import API_VERSION, printable, read_model_file
 from mpc_bridge.importers.onnx.proto import parse
 from mpc_bridge.importers.onnx.read import read
+from mpc_bridge.importers.qdq.convert import convert
 from mpc_bridge.importers.qdq.graph import Graph
 
 PROFILES = ("onnx",)
@@ -46,20 +46,12 @@ def load(path_or_bytes: str | Path | bytes, profile: str = "onnx", name: str = "
         UnsupportedModelError: it uses something that cannot be evaluated exactly; all of it is listed.
         UsageError: an unknown profile, or the package ``onnx`` is not installed.
     """
-    from mpc_bridge.importers.qdq.convert import convert
-
     if isinstance(path_or_bytes, bytes):
         data, source = path_or_bytes, name or "model"
     else:
         data, source = read_model_file(path_or_bytes), str(path_or_bytes)
         name = name or Path(path_or_bytes).stem
-    circuit = convert(load_graph(data, name, source, profile))
-    try:
-        verify(circuit)
-    except CircuitError as error:
-        raise ModelFormatError(error.what, where="\n".join(filter(None, (source, error.where))),
-                               hint="the file is corrupt, or its shapes depend on its input: export it") from error
-    return circuit
+    return convert(load_graph(data, name, source, profile))
 
 
 class OnnxImporter:
@@ -72,8 +64,7 @@ class OnnxImporter:
 
     def sniff(self, data: bytes) -> bool:
         """Whether a file starts like a ModelProto: its IR version, then the name of a producer, an opset or a graph."""
-        return data[:1] == b"\x08" and 0 < data[1:2][0] < 64 and data[2:3] in (b"\x12", b"\x3a", b"\x42") \
-            if len(data) > 2 else False
+        return data[:1] == b"\x08" and b"\0" < data[1:2] < b"\x40" and data[2:3] in (b"\x12", b"\x3a", b"\x42")
 
     def load(self, data: bytes, name: str, profile: str) -> Circuit:
         """See :func:`load`."""

@@ -14,6 +14,18 @@ _DYNAMIC = frozenset({
 #: Operators whose weights alone are integers.
 _WEIGHT_ONLY = frozenset({"MatMulNBits", "MatMulBnb4", "MatMulFpQ4", "GatherBlockQuantized", "QMoE"})
 
+FLOAT = "the model is not quantized: it computes with floats"
+DYNAMIC = ("the model is quantized dynamically: its scales depend on each input, so that no exact integers are fixed in "
+           "the file")
+WEIGHT_ONLY = "the model's weights alone are quantized; it computes with floats"
+
+#: For people: what is refused, and what to do instead.
+REFUSALS = (
+    (FLOAT, "quantize it with calibration data: onnxruntime.quantization.quantize_static"),
+    (DYNAMIC, "quantize_static instead of quantize_dynamic"),
+    (WEIGHT_ONLY, "quantize activations too: quantize_static"),
+)
+
 _STATIC = ("quantize the float model with calibration data: onnxruntime.quantization.quantize_static(float_path, "
            "new_path, calibration_data_reader, quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8, "
            "weight_type=QuantType.QInt8, per_channel=True)")
@@ -32,17 +44,16 @@ def refuse_other_quantization(model: FileModel) -> None:
     kinds = {node.kind for node in model.nodes}
     dynamic, weight_only = sorted(kinds & _DYNAMIC), sorted(kinds & _WEIGHT_ONLY)
     if dynamic:
-        raise refusal("the model is quantized dynamically: its scales depend on each input, so that no exact integers "
-                      "are fixed in the file", dynamic)
+        raise refusal(DYNAMIC, dynamic)
     if weight_only:
-        raise refusal("the model's weights alone are quantized; it computes with floats", weight_only)
+        raise refusal(WEIGHT_ONLY, weight_only)
     stored = set(model.tensors) | {name for node in model.nodes if node.kind == "Constant" for name in node.outputs}
     if any(_quantizes_activations(node, stored) for node in model.nodes) or any(
             port.dtype in ACTIVATION_DTYPES for port in model.inputs):
         return
     if "DequantizeLinear" in kinds:
-        raise refusal("the model's weights alone are quantized; it computes with floats", ["DequantizeLinear"])
-    raise refusal("the model is not quantized: it computes with floats", [])
+        raise refusal(WEIGHT_ONLY, ["DequantizeLinear"])
+    raise refusal(FLOAT, [])
 
 
 def _quantizes_activations(node: FileNode, stored: set[str]) -> bool:
