@@ -73,6 +73,18 @@ class TrustedImporter(Importer, Protocol):
         ...
 
 
+@runtime_checkable
+class DescribedImporter(Importer, Protocol):
+    """An importer that says what it reads: for ``mpc-bridge ops`` and the documents."""
+
+    #: kinds of the op list that its circuits can hold
+    kinds: frozenset[str]
+    #: what it reads, in its files' own words, sorted
+    operators: tuple[str, ...]
+    #: what it refuses, and what to do instead
+    refusals: tuple[tuple[str, str], ...]
+
+
 class ModelWarning(UserWarning):
     """What the owner of a model file should know about it."""
 

@@ -9,9 +9,10 @@ from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.errors import UsageError
 from mpc_bridge.importers.base import API_VERSION, printable, read_model_file
 from mpc_bridge.importers.onnx.proto import parse
-from mpc_bridge.importers.onnx.read import read
+from mpc_bridge.importers.onnx.read import CONVERSIONS, read
+from mpc_bridge.importers.onnx.refusals import REFUSALS
 from mpc_bridge.importers.qdq.convert import convert
-from mpc_bridge.importers.qdq.graph import Graph
+from mpc_bridge.importers.qdq.graph import EMITTED, Graph
 
 PROFILES = ("onnx",)
 
@@ -61,6 +62,10 @@ class OnnxImporter:
     name = "onnx"
     suffixes: tuple[str, ...] = (".onnx",)
     profiles: tuple[str, ...] = PROFILES
+    kinds = EMITTED
+    operators: tuple[str, ...] = tuple(sorted(
+        f"{domain}.{kind}" if domain else kind for domain, kinds in CONVERSIONS.items() for kind in kinds))
+    refusals: tuple[tuple[str, str], ...] = REFUSALS
 
     def sniff(self, data: bytes) -> bool:
         """Whether a file starts like a ModelProto: its IR version, then the name of a producer, an opset or a graph."""

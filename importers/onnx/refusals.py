@@ -15,8 +15,8 @@ _DYNAMIC = frozenset({
 _WEIGHT_ONLY = frozenset({"MatMulNBits", "MatMulBnb4", "MatMulFpQ4", "GatherBlockQuantized", "QMoE"})
 
 FLOAT = "the model is not quantized: it computes with floats"
-DYNAMIC = ("the model is quantized dynamically: its scales depend on each input, so that no exact integers are fixed in "
-           "the file")
+DYNAMIC = ("the model is quantized dynamically: its scales depend on each input, so that no exact integers are fixed "
+           "in the file")
 WEIGHT_ONLY = "the model's weights alone are quantized; it computes with floats"
 
 #: For people: what is refused, and what to do instead.

@@ -21,8 +21,9 @@ from mpc_bridge.importers.base import API_VERSION, ModelWarning, printable, read
 from mpc_bridge.importers.pytorch import refusals
 from mpc_bridge.importers.pytorch.calls import Program
 from mpc_bridge.importers.pytorch.exported import read_program
+from mpc_bridge.importers.pytorch.operators import OPERATORS
 from mpc_bridge.importers.pytorch.translate import translate
-from mpc_bridge.importers.qdq.graph import Graph
+from mpc_bridge.importers.qdq.graph import EMITTED, Graph
 
 #: ``pytorch``: float bias at product scale (fbgemm, onednn, and PT2E as it runs in PyTorch). ``qnnpack``: int32 bias.
 PROFILES = ("pytorch", "qnnpack")
@@ -158,6 +159,9 @@ class PyTorchImporter:
     name = "pytorch"
     suffixes: tuple[str, ...] = (".pt2", ".pt", ".pth", ".ptl")
     profiles: tuple[str, ...] = PROFILES
+    kinds = EMITTED
+    operators: tuple[str, ...] = tuple(sorted({target.removeprefix("torch.ops.") for target in OPERATORS}))
+    refusals: tuple[tuple[str, str], ...] = refusals.REFUSALS
 
     def sniff(self, data: bytes) -> bool:
         """Whether it is a zip file with entries of torch's."""

@@ -12,6 +12,27 @@ from mpc_bridge.importers.pytorch.archive import Archive
 RECIPE = ("quantize statically with torchao.quantization.pt2e (prepare_pt2e, calibrate, convert_pt2e) and save with "
           "torch.export.save(torch.export.export(model, inputs), 'model.pt2')")
 
+FLOAT = "a floating-point model: nothing in it is quantized"
+DYNAMIC = "dynamic quantization: the scales depend on the secret input"
+WEIGHT_ONLY = "weight-only quantization"
+REFERENCE = "integer reference representation (use_reference_representation=True)"
+TORCHSCRIPT = "a TorchScript file: loading it runs what the file says"
+STATE_DICT = "a file of torch.save: a state_dict (weights without their graph) or a pickled module"
+OLD = "a .pt2 file of torch before 2.9: its weights are pickled, and pickles stay closed"
+COMPILED = "an AOTInductor package: compiled code instead of a graph"
+
+#: For people: what is refused, and what to do instead.
+REFUSALS = (
+    (FLOAT, "quantize statically: torchao.quantization.pt2e (prepare_pt2e, calibrate, convert_pt2e)"),
+    (DYNAMIC, "quantize statically (is_dynamic=False) with calibration data"),
+    (WEIGHT_ONLY, "quantize activations too, statically"),
+    (REFERENCE, "call convert_pt2e without use_reference_representation"),
+    (TORCHSCRIPT, "save with torch.export.save; or --trust and --input-shape, if you trust whoever made the file"),
+    (STATE_DICT, "build the model in Python, load the weights, quantize, torch.export.save"),
+    (OLD, "load it where you trust it, and save it again with torch 2.9 or later"),
+    (COMPILED, "torch.export.save instead"),
+)
+
 _ZIP = b"PK\x03\x04"
 _PICKLE = b"\x80"
 _LEGACY_TORCH = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
@@ -53,28 +74,27 @@ def check_archive(archive: Archive) -> None:
         return
     if not raw and any(name.endswith("serialized_exported_program.json") or name.startswith("models/")
                        for name in names):
-        raise unsupported("a .pt2 file of torch before 2.9: its weights are pickled, and pickles stay closed", source,
+        raise unsupported(OLD, source,
                           "load it where you trust it, torch.export.load, and save it again with torch 2.9 or later")
     if any(name.startswith("data/aotinductor/") for name in names):
-        raise unsupported("an AOTInductor package: compiled code instead of a graph", source)
+        raise unsupported(COMPILED, source)
     if "constants.pkl" in names and any(name.startswith("code/") for name in names):
         raise torchscript(source)
     if "data.pkl" in names:
-        raise unsupported("a file of torch.save: a state_dict (weights without their graph) or a pickled module",
-                          source, f"build the model in Python and load the weights into it; then {RECIPE}")
+        raise unsupported(STATE_DICT, source, f"build the model in Python and load the weights into it; then {RECIPE}")
     raise archive.error("there is no models/ in the archive: not a .pt2 file")
 
 
 def torchscript(source: str) -> UnsupportedModelError:
     """The error for TorchScript that nobody vouched for."""
-    return unsupported("a TorchScript file: loading it runs what the file says", source,
+    return unsupported(TORCHSCRIPT, source,
                        "if you trust whoever made it: --trust and --input-shape (trust=True, input_shapes=), with "
                        f"mpc-bridge[torch] installed. Better: {RECIPE}")
 
 
 def pickled(name: str, source: str) -> NoReturn:
     """Refuse a tensor that is stored as a pickle."""
-    raise unsupported(f"the tensor {name} is a pickled subclass: weight-only quantization (torchao's quantize_), and "
+    raise unsupported(f"the tensor {name} is a pickled subclass: {WEIGHT_ONLY} (torchao's quantize_), and "
                       "pickles stay closed", source)
 
 
@@ -113,13 +133,13 @@ def check_target(target: str, index: int, source: str) -> None:
     name = target.removeprefix("torch.ops.")
     place = f"{source}\nnode {index}: {printable(target, '?', 96)}"
     if "choose_qparams" in name or "per_token" in name or "_dynamic" in name:
-        raise unsupported("dynamic quantization: the scales depend on the secret input", place,
+        raise unsupported(DYNAMIC, place,
                           f"quantize statically (is_dynamic=False) with calibration data: {RECIPE}")
     if name.startswith("torchao.") or "_affine" in name or "_int8pack_mm" in name or "_int4pack" in name or (
             "channel_group" in name):
-        raise unsupported("weight-only quantization (torchao's quantize_): activations stay in floating point", place)
+        raise unsupported(f"{WEIGHT_ONLY} (torchao's quantize_): activations stay in floating point", place)
     if name.startswith("higher_order.out_dtype") or "out_dtype" in name.split(".")[0:2]:
-        raise unsupported("integer reference representation (use_reference_representation=True)", place,
+        raise unsupported(REFERENCE, place,
                           "call convert_pt2e without use_reference_representation: quantize and dequantize are read")
     if name.startswith("higher_order.") or name == "call_module":
         raise unsupported("a graph within the graph (control flow, autograd blocks or submodules)", place,
@@ -137,5 +157,5 @@ def check_quantized(kinds: set[str], activations: bool, source: str) -> None:
     if activations:
         return
     if "Dequantize" in kinds:
-        raise unsupported("weight-only quantization: weights are integers, activations stay in floating point", source)
-    raise unsupported("a floating-point model: nothing in it is quantized", source)
+        raise unsupported(f"{WEIGHT_ONLY}: weights are integers, activations stay in floating point", source)
+    raise unsupported(FLOAT, source)

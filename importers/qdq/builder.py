@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mpc_bridge.circuit.graph import Attribute, Circuit, Op, Quantization, Tensor
 from mpc_bridge.circuit.ops import FLOAT_MOVES
 from mpc_bridge.importers.base import printable
-from mpc_bridge.importers.qdq.graph import Graph
+from mpc_bridge.importers.qdq.graph import EMITTED, Graph
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import MAX_RANK, Shape
 
@@ -68,6 +68,7 @@ class Builder:
                 kind.startswith("FLOAT_") or kind in FLOAT_MOVES):
             raise UnsupportedNodeError("an op on floating point numbers after the last quantized value",
                                        "quantize its input, or let the model end before it")
+        assert kind in EMITTED, f"{kind} is not among the kinds that are emitted: add it there"
         key = (kind, inputs, shape, dtype, quantization, tuple(sorted(attributes.items())))
         if key not in self._known:
             output = self._known[key] = self._tensor(shape, dtype, quantization)

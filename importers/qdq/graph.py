@@ -67,6 +67,14 @@ KINDS = frozenset({
     "SpaceToDepth", "BatchNorm",
 })
 
+#: The kinds of the op list that circuits of these files can hold: the builder emits no others.
+EMITTED = frozenset({
+    "ARG_MAX", "AVERAGE", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE",
+    "FLOAT_SOFTMAX", "FLOAT_UNARY", "FULLY_CONNECTED", "MAX_POOL_2D", "MEAN", "MIRROR_PAD", "MUL", "PAD", "QUANTIZE",
+    "REDUCE_MAX", "REDUCE_MIN", "RESCALE", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "STRIDED_SLICE", "TABLE",
+    "TILE", "TRANSPOSE", "TRANSPOSE_CONV",
+})
+
 
 @dataclass(frozen=True)
 class Node:

@@ -10,7 +10,8 @@ from mpc_bridge.circuit.verify import verify
 from mpc_bridge.errors import CircuitError, ModelFormatError, UsageError
 from mpc_bridge.importers.base import API_VERSION, printable, read_model_file
 from mpc_bridge.importers.tflite import schema
-from mpc_bridge.importers.tflite.convert import convert
+from mpc_bridge.importers.tflite.convert import REFUSALS, convert
+from mpc_bridge.importers.tflite.operators import CONVERSIONS
 from mpc_bridge.importers.tflite.parse import parse
 
 PROFILES = ("litert", "tflite")
@@ -58,6 +59,10 @@ class TFLiteImporter:
     name = "tflite"
     suffixes: tuple[str, ...] = (".tflite",)
     profiles: tuple[str, ...] = PROFILES
+    # every operator becomes ops of its own name
+    kinds = frozenset(CONVERSIONS)
+    operators: tuple[str, ...] = tuple(sorted(CONVERSIONS))
+    refusals: tuple[tuple[str, str], ...] = REFUSALS
 
     def sniff(self, data: bytes) -> bool:
         """Whether bytes 4 to 7 are the identifier ``TFL3``."""

@@ -8,6 +8,16 @@ from mpc_bridge.importers.tflite.operators import CONVERSIONS
 from mpc_bridge.importers.tflite.parse import FileModel, FileOperator, FileTensor
 from mpc_bridge.importers.tflite.site import ACTIVATION_DTYPES, Node, Site, UnsupportedOperatorError
 
+_FULL_INTEGER = "convert with representative_dataset and supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]"
+
+#: For people: what is refused, in the words of the report that lists it, and what to do instead.
+REFUSALS = (
+    ("float32 tensors", f"float and dynamic-range models: {_FULL_INTEGER}"),
+    ("int16 tensors", f"16x8 models: {_FULL_INTEGER}"),
+    ("weights that are not constant", "fold them into the model before it is converted"),
+    ("a shape, axis or padding that is computed when the model runs", "convert with a fixed input shape"),
+)
+
 
 def convert(model: FileModel, name: str, profile: str, sha256: str) -> Circuit:
     """The circuit of a parsed file, not yet verified.

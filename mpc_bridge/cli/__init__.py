@@ -1,8 +1,8 @@
 """The command line: one module per command, plus what they share.
 
 ``inputs`` (files to integers), ``files`` (results to files), ``console``, ``summary`` and ``program_text`` (text for
-people), ``progress``, ``failures`` (errors to lines and exit codes), ``options``, ``models``, and ``evaluation`` (what
-eval and demo share).
+people), ``progress``, ``failures`` (errors to lines and exit codes), ``options``, ``models``, ``support`` and
+``tables`` (what is supported), and ``evaluation`` (what eval and demo share).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ app.command("import", short_help="Turn a model file into a .circuit.")(import_mo
 app.command("show", short_help="Print exactly what every party learns about a model.")(show)
 app.command("backends", short_help="List installed backends: against whom, on what.")(backends)
 app.command("demo", short_help="The bundled model on bundled images, three parties.")(demo)
-app.command("ops")(ops)
+app.command("ops", short_help="List ops: who reads each, who computes it.")(ops)
 
 
 def _version(asked: bool) -> None:

@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 #: Columns when nobody looks: wide enough that no row of ours wraps in a file or a pipe.
-PIPE_WIDTH = 160
+PIPE_WIDTH = 200
 
 
 def out() -> Console:

@@ -56,13 +56,19 @@ def _detail(step: Step) -> str:
         return f"from the {step.owner} owner"
     if isinstance(step, Linear):
         kind = "depthwise" if step.depthwise else "dense"
-        return f"{kind} {_window(step.geometry)}, zero {step.zero}"
+        other = f" and {step.weight_zero}" if step.weight_zero else ""
+        return f"{kind} {_window(step.geometry)}, zero {step.zero}{other}"
     if isinstance(step, Affine):
         pool = f", sum over {_window(step.geometry)}" if step.geometry is not None else ""
         axes = f", sum over axes {step.axes}" if step.axes else ""
-        return f"coefficients {step.coefficients}{pool}{axes}"
+        coefficients = ", ".join(
+            str(item) if isinstance(item, int) else f"{len(item)} x {min(item)}..{max(item)}"
+            for item in step.coefficients)
+        return f"coefficients ({coefficients}){pool}{axes}"
     if isinstance(step, Requantize):
-        tie = "" if step.tie is None else ", ties away from zero"
+        tie = ""
+        if step.tie is not None:
+            tie = ", ties away from zero" if step.tie.parity is None else ", ties to even"
         shift = f">> {step.shift} in {step.bits} bits"
         return f"{len(step.multiplier)} multipliers, {shift}, to {step.low}..{step.high}{tie}"
     if isinstance(step, Maximum):
