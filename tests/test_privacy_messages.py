@@ -23,7 +23,7 @@ from mpc_bridge.kernels.gf import TILE_LANES
 from mpc_bridge.lowering.program import Program
 from mpc_bridge.testing.conformance import Case
 from mpc_bridge.testing.conformance import run as run_case
-from tests.privacy_programs import RING, pool_and_table, product
+from tests.privacy_programs import RING, pair, pool_and_table, product
 from tests.privacy_statistics import Bits, bits_of, dependent, different, uneven_bytes, unfair
 from tests.trios import HELD, Message, Tensors, View, views
 
@@ -48,6 +48,9 @@ def filled(program: Program, value: int, pattern: tuple[int, ...]) -> np.ndarray
 
 def secrets(program: Program) -> tuple[Tensors, list[Tensors]]:
     """Weights, and two inputs: nothing, and as much as there can be."""
+    if program.name == "pair":
+        both = [{i: filled(program, i, (x,)) for i in (0, 1)} for x in (0, 255)]
+        return {4: filled(program, 4, (-(2**30),))}, both
     if len(program.values) == 4:
         return {1: filled(program, 1, (-128, 127))}, [{0: filled(program, 0, x)} for x in ((0, 0), (255, 254))]
     return {}, [{0: filled(program, 0, x)} for x in ((0,), (255,))]
@@ -56,12 +59,18 @@ def secrets(program: Program) -> tuple[Tensors, list[Tensors]]:
 def collect(messages: list[Message], width: int) -> Samples:
     """Vectors per element, from messages that carry something for each of them, and what is held beside them."""
     columns: dict[tuple[int, int], list[Bits]] = defaultdict(list)
+    held: tuple[bytes, ...] = ()
     for message in messages:
         wholes = []
         if message.label == "product":
             wholes = [bits_of(message.buffers[0], width)]
-        elif message.label == HELD:  # two inputs per product
-            wholes = [bits_of(c, 64).reshape(-1, 2, 64)[:, :, :RING].reshape(-1, 2 * RING) for c in message.buffers]
+            # the inputs of each product; where there is only one, its components came in messages for each element too
+            inputs = [bits_of(c, 64)[:, :RING].reshape(len(wholes[0]), -1) for c in held]
+            wholes += [rows for rows in inputs if rows.shape[1] > RING]
+        elif message.label == "fresh components":
+            wholes = [bits_of(message.buffers[0], width)]
+        elif message.label == HELD:
+            held = message.buffers
         for whole in wholes:
             for third, rows in enumerate(np.array_split(whole, 3)):
                 columns[len(whole), third].append(rows)
@@ -100,12 +109,13 @@ def watched(backend: Backend, program: Program, devices: list[Device] | None = N
     if devices is None:  # it is the real computation that is looked at
         for tensors, output in zip(inputs, outputs, strict=True):
             expected = run_case(plaintext, Case("", program, {**weights, **tensors}), [cpu_device()])
-            np.testing.assert_array_equal(output[0], expected[0])
+            for position, wanted in enumerate(expected):
+                np.testing.assert_array_equal(output[position], wanted)
     return found, RING + (SIGMA if backend is rep3_mac else 0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-@pytest.mark.parametrize("make", [product, pool_and_table])
+@pytest.mark.parametrize("make", [product, pair, pool_and_table])
 def test_what_comes_for_each_element_is_uniform(make: Callable[[int], Program], backend: Backend) -> None:
     found, width = watched(backend, make(ELEMENTS))
     for view in found:
@@ -123,8 +133,9 @@ class NoZeroShare(Device):
 
 
 @pytest.mark.parametrize("backend", BACKENDS, ids=lambda backend: backend.name)
-def test_a_missing_zero_share_would_be_seen(backend: Backend) -> None:
-    found, width = watched(backend, product(ELEMENTS), [NoZeroShare() for _ in range(3)])
+@pytest.mark.parametrize("make", [product, pair])
+def test_a_missing_zero_share_would_be_seen(make: Callable[[int], Program], backend: Backend) -> None:
+    found, width = watched(backend, make(ELEMENTS), [NoZeroShare() for _ in range(3)])
     assert leak(found, width) is not None
 
 
@@ -203,8 +214,14 @@ def test_bits_that_carry_nothing_are_zero(name: str) -> None:
 def test_the_messages_looked_at_are_all_there_are() -> None:
     """A new message has to be looked at here: it is uniform, or it is listed above."""
     labels = {message.label.rstrip("0123456789 ") for messages in many("rep3-mac", 24, RUNS)[0] for message in messages}
-    assert labels == {
+    always = {
         "owner", "input agreement", "circuit round", "first component", "product", "coin", "MACs", "MAC of the sum",
         "weighted sum", "check value", "open the check", "first fold", "fold by", "masked product", "open o",
         "hidden difference",
     }  # fmt: skip
+    assert labels == always
+    program = pair(24)
+    weights, inputs = secrets(program)
+    messages = views(rep3_mac, program, inputs, weights)[0][0].inferences[1]
+    labels = {message.label.rstrip("0123456789 ") for message in messages}
+    assert labels - {*NOW_AND_THEN, *EMPTY, HELD} == always | {"fresh components"}

@@ -101,7 +101,9 @@ def drawn_twice(pads: list[Pad]) -> Pad | None:
 
 
 NAMES = ("conv3x3-ring33", "depthwise-ring48", "moves-ring33", "pool3x3-ring33", "argmax-3x37", "lookup-ring48",
-         "affine-ring64", "requantize-ring64-2x11x5x3-tie")  # fmt: skip
+         "affine-ring64", "requantize-ring64-2x11x5x3-tie",
+         "product-depthwise-ring48", "half-even-ring33-1x9x7x8", "affine-channels-ring33",
+         "revealed-sums-ring64")  # fmt: skip
 CASES = {case.name: case for case in conformance.cases()}
 
 

@@ -14,7 +14,9 @@ from tests.trios import Tensors, views
 
 #: One of each kind of step; odd sizes, so that no range of elements is full.
 NAMES = ("conv3x3-ring33", "depthwise-ring48", "moves-ring33", "pool3x3-ring33", "argmax-3x37", "lookup-ring48",
-         "requantize-ring48-1x9x7x8-tie")  # fmt: skip
+         "requantize-ring48-1x9x7x8-tie",
+         "product-depthwise-ring48", "half-even-ring33-1x9x7x8", "affine-channels-ring33",
+         "revealed-sums-ring64")  # fmt: skip
 CASES = {case.name: case for case in conformance.cases()}
 
 
