@@ -21,7 +21,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the package onnx reads .onnx files")
 
 from mpc_bridge.errors import ModelFormatError, UnsupportedModelError  # noqa: E402
-from mpc_bridge.importers.onnx import load_graph  # noqa: E402
+from mpc_bridge.importers.onnx import load_graph, wire  # noqa: E402
 from tests.onnx_models import FLOAT, Net, helper, model  # noqa: E402
 
 #: Seconds for one mutated file, and bytes of address space beyond what the process starts with.
@@ -250,6 +250,59 @@ def test_too_many_nodes() -> None:
     nodes = [helper.make_node("Relu", ["x"], [f"y{index}"]) for index in range(70_000)]
     with pytest.raises(ModelFormatError, match="more than 65536"):
         load_graph(model(nodes, {"x": (FLOAT, (1, 4))}, ["y0"]).SerializeToString())
+
+
+def _wrapped(field: int, inner: bytes) -> bytes:
+    """A field that holds bytes."""
+    size, length = len(inner), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    return bytes([field << 3 | 2, *length, size]) + inner
+
+
+@pytest.mark.parametrize("data", [
+    _wrapped(7, b"\x0a\x00" * 3_000_000),  # empty nodes
+    _wrapped(7, _wrapped(1, b"\x2a\x00" * 3_000_000)),  # empty attributes of one node
+    _wrapped(7, _wrapped(1, b"\x0a\x00" * 3_000_000)),  # empty names of inputs
+    _wrapped(7, _wrapped(5, b"\x08\x01" * 3_000_000)),  # extents
+    b"\x42\x00" * 3_000_000, b"\x3a\x00" * 3_000_000,
+], ids=["nodes", "attributes", "inputs", "extents", "opsets", "graphs"])
+def test_parts_are_counted_before_they_are_parsed(data: bytes) -> None:
+    """A few megabytes that would take a parser hundreds."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ModelFormatError, match="parts"):
+        load_graph(data)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 2**10  # in KiB
+
+
+@pytest.mark.parametrize("depth", [99, 5000])
+def test_graphs_in_graphs(depth: int) -> None:
+    data = b""
+    for _ in range(depth):
+        data = _wrapped(1, _wrapped(5, _wrapped(6, data)))
+    with pytest.raises(ModelFormatError, match="too deep"):
+        load_graph(_wrapped(7, data))
+
+
+def test_the_counter_knows_every_message() -> None:
+    """Its table of fields against the schema of the package that is installed."""
+    seen = set()
+
+    def check(message: Any, name: str) -> None:
+        if message.full_name in seen:
+            return
+        seen.add(message.full_name)
+        inner = {field.number: field.message_type for field in message.fields if field.type == field.TYPE_MESSAGE}
+        for number, kind in inner.items():
+            known = wire._MESSAGES[name][number]
+            if known == "Entry":
+                assert all(field.type != field.TYPE_MESSAGE for field in kind.fields), kind.full_name
+            else:
+                check(kind, known)
+
+    check(onnx.ModelProto.DESCRIPTOR, "Model")
+    assert len(seen) > 10
 
 
 def mutate(data: bytes, choices: random.Random) -> bytes:

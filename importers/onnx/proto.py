@@ -1,8 +1,9 @@
 """An ONNX file as plain Python: nodes in execution order, attributes and tensors, every size and name checked.
 
-The ``onnx`` package only turns bytes into messages here (protocol buffers, nesting limited by their parser). Its
-checker, its shape inference and its conversion of tensors, which opens files that a tensor names, are not used.
-Nothing is judged beyond the file's own consistency; :mod:`~mpc_bridge.importers.onnx.read` decides what is supported.
+The ``onnx`` package only turns bytes into messages here (protocol buffers, counted before they are parsed:
+:mod:`~mpc_bridge.importers.onnx.wire`). Its checker, its shape inference and its conversion of tensors, which opens
+files that a tensor names, are not used. Nothing is judged beyond the file's own consistency;
+:mod:`~mpc_bridge.importers.onnx.read` decides what is supported.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from mpc_bridge.errors import ModelFormatError, UnsupportedModelError, UsageError
 from mpc_bridge.importers.base import printable
+from mpc_bridge.importers.onnx.wire import WireError, count_parts
 
 #: Limits on what one file may hold. The largest models in use have a few thousand nodes.
 MAX_NODES = 65_536
@@ -130,7 +132,10 @@ def _message(data: bytes, source: str) -> Any:
                          hint="pip install 'mpc-bridge[onnx]'") from error
     model = onnx.ModelProto()
     try:
+        count_parts(data)
         model.ParseFromString(data)
+    except WireError as error:
+        raise corrupt(f"not an ONNX model: its protocol buffer has {error}", source) from error
     except (decode_error, RecursionError, ValueError) as error:
         raise corrupt("not an ONNX model: its protocol buffer does not parse", source) from error
     return model
