@@ -32,7 +32,8 @@ class FloatNet(Net):
         dtype = str(self.rng.choice(["int8", "int8", "uint8"]))
         low, high = INTEGER_RANGES[dtype]
         count = shape[axis] if self.rng.random() < 0.5 else 1
-        zeros = self.rng.integers(low // 4 + high // 4, high // 2 + 1, count) if self.rng.random() < 0.4 else [0] * count
+        centred = self.rng.random() < 0.6
+        zeros = [0] * count if centred else self.rng.integers(low // 4 + high // 4, high // 2 + 1, count)
         scales = np.float32(self.rng.uniform(0.001, 0.02, count))
         index = self.constant(self.rng.integers(low, high + 1, shape).astype(dtype), 1.0, 0)
         self.tensors[index] = Tensor(
@@ -88,7 +89,7 @@ class FloatNet(Net):
         return self.op("RESCALE", (*terms, stored), output, multipliers=multipliers, shift=shift, low=low, high=high)
 
     def linear_rescale(self, x: int, channels: int, *, extra: tuple[int, ...] = (), **options: bool | int) -> int:
-        """As an importer writes a convolution with a float bias: 31-bit multipliers, one shift, bias at product scale."""
+        """As importers write a convolution with a float bias: 31-bit multipliers, one shift, bias at product scale."""
         acc = self.convolved(x, channels, rule="none", **options)  # type: ignore[arg-type]
         channels = self.tensors[acc].shape[-1]
         weights = self.tensors[self.ops[-1].inputs[1]].shape

@@ -1,4 +1,4 @@
-"""RESCALE and bare accumulators as Programs: the plaintext backend against the reference, bounds and ties by listing."""
+"""RESCALE and bare accumulators as Programs: plaintext against the reference, bounds and ties by listing."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ def test_ties_are_decided_as_a_listing_decides_them(data: st.DataObject) -> None
     for wide in data.draw(st.sampled_from([(0,), (1,), (0, 0), (1, 0), (0, 0, 0), (1, 0, 0), (0, 0, 0, 0)])):
         least = data.draw(st.integers(-300, 5))
         extent = data.draw(st.integers(256, 700)) if wide else data.draw(st.integers(0, 6))
-        terms.append(Term((data.draw(st.integers(-40, 40)) * 2 ** data.draw(st.integers(0, 3)),), least, least + extent))
+        multiplier = data.draw(st.integers(-40, 40)) * 2 ** data.draw(st.integers(0, 3))
+        terms.append(Term((multiplier,), least, least + extent))
     found = ties_occur(Rescale(tuple(terms), shift, 0, (0,), (0,), None))
     half = 2 ** (shift - 1)
     assert found == any((z - half) % 2**shift == 0 for z in _sums(terms, 0))

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 def softmax(operands: Operands) -> Array:
     """``exp(x - max) / sum`` along ``axis``; with ``log``, ``x - max - log(sum)``."""
     axis = cast(int, operands.op.attributes["axis"])
-    x = operands.array(0).astype(np.float32)
+    x = _input(operands)
     shifted = x - x.max(axis=axis, keepdims=True)
     exponentials = np.exp(shifted)
     total = exponentials.sum(axis=axis, keepdims=True, dtype=np.float32)
@@ -30,7 +30,12 @@ def unary(operands: Operands) -> Array:
     """One of :data:`mpc_bridge.circuit.ops.FLOAT_FUNCTIONS`."""
     with np.errstate(over="ignore", invalid="ignore"):
         function = FUNCTIONS[cast(str, operands.op.attributes["function"])]
-        return function(operands.array(0).astype(np.float32))
+        return function(_input(operands))
+
+
+def _input(operands: Operands) -> Floats:
+    """Row-major, as sums and vector instructions may differ in the last place between layouts."""
+    return np.asarray(operands.array(0), np.float32, order="C")
 
 
 def _sigmoid(x: Floats) -> Floats:
