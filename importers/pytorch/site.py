@@ -42,6 +42,8 @@ class State:
         transposed: output of a Transpose → its input and permutation.
         origin: a view → the tensor whose storage it shares.
         stale: tensors that share storage with one that was changed in place.
+        missing: outputs that no node makes, and what to say to who reads them.
+        positive: output of ``x > 0`` → x.
     """
 
     program: Program
@@ -55,6 +57,7 @@ class State:
     origin: dict[str, str] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
+    positive: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

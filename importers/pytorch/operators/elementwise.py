@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from mpc_bridge.importers.pytorch.calls import Ref
 from mpc_bridge.importers.pytorch.site import Site
 
 
@@ -87,6 +88,27 @@ def prelu(site: Site) -> None:
     site.emit("PRelu", (x, slope))
 
 
+def greater(site: Site) -> None:
+    """``gt(self, other)``: ``x > 0``, for :func:`where`."""
+    if site.number("other") != 0:
+        site.refuse("a comparison with another number than 0")
+    site.state.positive[site.call.outputs[0]] = site.tensor("self")
+    site.unavailable(0, "it reads a comparison: only where(x > 0, x, slope * x) is read")
+
+
+def where(site: Site) -> None:
+    """``where(x > 0, x, slope * x)``: what a prelu decomposes into."""
+    condition, other = site.get("condition"), site.tensor("other")
+    x = site.state.positive.get(condition.name, "") if isinstance(condition, Ref) else ""
+    product = next((node for node in reversed(site.state.nodes) if other in node.outputs), None)
+    if not x or site.tensor("self") != x or product is None or product.kind != "Mul" or x not in product.inputs:
+        site.refuse("only where(x > 0, x, slope * x) is read")
+    slope = product.inputs[1] if product.inputs[0] == x else product.inputs[0]
+    if site.stored(slope) is None:
+        site.refuse("its slope is not stored")
+    site.emit("PRelu", (x, slope))
+
+
 def gelu(site: Site) -> None:
     """``gelu(self, *, approximate='none')``."""
     approximate = site.get("approximate", "none")
@@ -138,6 +160,7 @@ OPERATORS: dict[str, Callable[[Site], None]] = {
     "aten.leaky_relu.default": leaky_relu, "aten.leaky_relu_.default": leaky_relu,
     "aten.elu.default": elu, "aten.elu_.default": elu,
     "aten.prelu.default": prelu, "aten._prelu_kernel.default": prelu,
+    "aten.gt.Scalar": greater, "aten.where.self": where,
     "aten.gelu.default": gelu, "aten.gelu_.default": gelu,
     "aten.hardsigmoid.default": hardsigmoid, "aten.hardsigmoid_.default": hardsigmoid,
     "aten.softmax.int": _softmax(False), "aten._softmax.default": _softmax(False),
