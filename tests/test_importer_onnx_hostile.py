@@ -1,8 +1,9 @@
-"""Hostile .onnx files: whatever the bytes, the result is a graph or a typed error, in bounded time and memory."""
+"""Hostile .onnx files: whatever the bytes, the result is a circuit or a typed error, in bounded time and memory."""
 
 from __future__ import annotations
 
 import json
+import math
 import random
 import resource
 import signal
@@ -21,7 +22,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="the package onnx reads .onnx files")
 
 from mpc_bridge.errors import ModelFormatError, UnsupportedModelError  # noqa: E402
-from mpc_bridge.importers.onnx import load_graph, wire  # noqa: E402
+from mpc_bridge.importers.onnx import load, load_graph, wire  # noqa: E402
 from tests.onnx_models import FLOAT, Net, helper, model  # noqa: E402
 
 #: Seconds for one mutated file, and bytes of address space beyond what the process starts with.
@@ -322,8 +323,59 @@ def mutate(data: bytes, choices: random.Random) -> bytes:
     return bytes(mutated)
 
 
+def rewrite(message: Any, choices: random.Random) -> bytes:
+    """Edits that keep the file well formed: other operands, kinds, attributes, shapes, scales and values."""
+    edited = onnx.ModelProto()
+    edited.CopyFrom(message)
+    graph = edited.graph
+    names = [name for node in graph.node for name in (*node.input, *node.output)]
+    numbers = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 2**16, 2**31, 2**63 - 1)
+    for _ in range(choices.randint(1, 4)):
+        action, node = choices.randrange(9), choices.choice(graph.node)
+        tensor = choices.choice(graph.initializer)
+        if action == 0 and node.input:
+            node.input[choices.randrange(len(node.input))] = choices.choice([*names, ""])
+        elif action == 1:
+            node.op_type = choices.choice(KINDS)
+            node.domain = choices.choice(["", "", "com.microsoft"])
+        elif action == 2 and node.attribute:
+            attribute = choices.choice(node.attribute)
+            attribute.i = choices.choice(numbers)
+            if attribute.ints:
+                attribute.ints[choices.randrange(len(attribute.ints))] = choices.choice(numbers)
+        elif action == 3 and tensor.dims:
+            tensor.dims[choices.randrange(len(tensor.dims))] = choices.choice((0, 1, 2, 3, 4, 5, 9, 2**31))
+        elif action == 4 and tensor.dims:
+            size = math.prod(tensor.dims)
+            tensor.dims[:] = choices.choice([[*reversed(tensor.dims)], [size], [1, *tensor.dims], [size, 1]])
+        elif action == 5:
+            tensor.data_type = choices.choice((1, 2, 3, 6, 7, 9))
+        elif action == 6 and len(tensor.raw_data) in (4, 8, 16):
+            value = choices.choice((1e-45, 1e-38, 3e38, 1.0, 0.02, -1.0, float("nan")))
+            tensor.raw_data = np.full(len(tensor.raw_data) // 4, value, np.float32).tobytes()
+        elif action == 7:
+            attribute = choices.choice(node.attribute) if node.attribute else node.attribute.add(name="axis", type=2)
+            attribute.name = choices.choice(ATTRIBUTES)
+        else:
+            del graph.node[choices.randrange(len(graph.node))]
+            if not graph.node:
+                return b""
+    data: bytes = edited.SerializeToString()
+    return data
+
+
+KINDS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "Add", "Sub", "Mul",
+         "Div", "Max", "Relu", "Clip", "PRelu", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Split",
+         "Slice", "Gather", "Tile", "Expand", "Pad", "Resize", "DepthToSpace", "BatchNormalization", "Identity",
+         "Constant", "Cast", "Shape", "Flatten", "ReduceMean", "ArgMax", "QuantizeLinear", "DequantizeLinear",
+         "QLinearConv", "QLinearMatMul", "QGemm", "QLinearAdd", "QLinearConcat", "ConstantOfShape", "Range", "Where")
+ATTRIBUTES = ("axis", "axes", "perm", "pads", "strides", "group", "kernel_shape", "to", "alpha", "mode", "keepdims",
+              "blocksize", "start", "end", "ceil_mode", "output_shape", "dilations", "value")
+
+
 def _fuzz(seed: int, count: int) -> dict[str, int]:
-    seeds = [sound(opset).SerializeToString() for opset in (13, 17, 21)]
+    messages = [sound(opset) for opset in (13, 17, 21)]
+    seeds = [message.SerializeToString() for message in messages]
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY_LIMIT,) * 2)
 
@@ -334,11 +386,11 @@ def _fuzz(seed: int, count: int) -> dict[str, int]:
     seen: Counter[str] = Counter()
     for index in range(count):
         choices = random.Random(f"{seed}-{index}")
-        data = mutate(choices.choice(seeds), choices)
+        data = rewrite(choices.choice(messages), choices) if index % 2 else mutate(choices.choice(seeds), choices)
         signal.alarm(TIME_LIMIT)
         try:
-            load_graph(data)
-            seen["graph"] += 1
+            load(data)
+            seen["circuit"] += 1
         except (ModelFormatError, UnsupportedModelError) as error:
             seen[type(error).__name__] += 1
         except BaseException:
@@ -358,7 +410,7 @@ def test_mutated_files(tmp_path: Path) -> None:
     seen = json.loads(done.stdout)
     assert sum(seen.values()) == 6000
     # mutations that nothing or everything survives would test nothing
-    assert seen["graph"] > 60 and seen["ModelFormatError"] > 600 and seen["UnsupportedModelError"] > 60
+    assert seen["circuit"] > 60 and seen["ModelFormatError"] > 600 and seen["UnsupportedModelError"] > 60
 
 
 if __name__ == "__main__":
