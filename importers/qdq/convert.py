@@ -151,7 +151,10 @@ class _Conversion:
         for node in self._nodes:
             if names.intersection(node.inputs):
                 if node.kind == "Dequantize":
-                    return activation_format(node, self._graph.source, self._shapes[node.outputs[0]])
+                    try:
+                        return activation_format(node, self._graph.source, self._shapes[node.outputs[0]])
+                    except UnsupportedNodeError:
+                        return None
                 if node.kind in MOVES or node.kind == "Split":
                     names.update(node.outputs)
         return None

@@ -18,7 +18,7 @@ from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.regions import Region
 from mpc_bridge.importers.qdq.shapes import Shape
 from mpc_bridge.importers.qdq.sums import Sum
-from mpc_bridge.importers.qdq.values import Opaque, OpaqueError, Value, as_sum
+from mpc_bridge.importers.qdq.values import Opaque, OpaqueError, Value, as_sum, pointwise
 
 #: Kind → the receiver's function.
 FUNCTIONS: dict[str, str] = {
@@ -58,14 +58,26 @@ class Epilogue:
             revealed = self._base(value)
             if revealed is not None:
                 return revealed
-        if node is not None and (node.kind in FUNCTIONS or node.kind in MOVES or node.kind in ("Softmax", "Split")):
-            x = self._reveal(node.inputs[0], depth + 1)
-            self._builder.layer = printable(node.name, node.kind)
-            return self._apply(node, name, x)
-        if isinstance(value, Opaque):
-            raise OpaqueError(value)
-        raise UnsupportedNodeError("its result is an output of the model and is not quantized",
-                                   "quantize the model's output (a Quantize and a Dequantize after this op)")
+        try:
+            return self._computed(name, depth)
+        except UnsupportedNodeError:
+            if isinstance(value, Opaque):
+                raise OpaqueError(value) from None
+            function = pointwise(value) if isinstance(value, Region) else None
+            if function is None:
+                raise
+            # values of the tensor's own integers, which a table gives
+            return self._dequantized(*function.integers(self._builder), self._shapes[name])
+
+    def _computed(self, name: str, depth: int) -> Laid:
+        """What the receiver's own op makes of what it reads."""
+        node = self._producers.get(name)
+        if node is None or not (node.kind in FUNCTIONS or node.kind in MOVES or node.kind in ("Softmax", "Split")):
+            raise UnsupportedNodeError("its result is an output of the model and is not quantized",
+                                       "quantize the model's output (a Quantize and a Dequantize after this op)")
+        x = self._reveal(node.inputs[0], depth + 1)
+        self._builder.layer = printable(node.name, node.kind)
+        return self._apply(node, name, x)
 
     def _base(self, value: Region) -> Laid | None:
         """A dequantized tensor, or a sum of them."""
@@ -77,10 +89,13 @@ class Epilogue:
         factor, bias = base.affine
         if bias or factor <= 0 or not np.float32(factor) > np.finfo(np.float32).tiny:
             return as_sum(builder, value, builder.graph.profile).revealed(builder) if factor else None
-        source = builder.relabel(base.source.tensor, Quantization(
-            (float(np.float32(factor)),), (builder.quantization(base.source.tensor)[1],)))
-        return Laid(builder.op("DEQUANTIZE", (source,), builder.shape(source), "float32"), value.shape,
-                    base.source.order)
+        return self._dequantized(base.source, factor, value.shape)
+
+    def _dequantized(self, source: Laid, factor: float, shape: Shape) -> Laid:
+        builder = self._builder
+        tensor = builder.relabel(source.tensor, Quantization(
+            (float(np.float32(factor)),), (builder.quantization(source.tensor)[1],)))
+        return Laid(builder.op("DEQUANTIZE", (tensor,), builder.shape(tensor), "float32"), shape, source.order)
 
     def _apply(self, node: Node, name: str, x: Laid) -> Laid:
         builder = self._builder

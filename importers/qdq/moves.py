@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from mpc_bridge.circuit.graph import INTEGER_RANGES
 from mpc_bridge.importers.qdq import attributes as read
 from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.graph import Node
@@ -136,12 +137,11 @@ def max_pool(window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[re
     """The greatest cell of windows; the padding is as the output needs it, and its cells do not exist."""
     def apply(builder: Builder, x: Laid) -> Laid:
         axes = IMAGE[len(window)]
-        lowest = builder.tensors[x.tensor].dtype
         two = [1] * (2 - len(window))
         result = builder.move(
             "MAX_POOL_2D", arranged(builder, x, axes), stored_shape(shape, axes), window=(*two, *window),
             stride=(*two, *stride), padding=(*(((0, 0),) * len(two)), *padding),
-            bounds={"int8": (-128, 127), "uint8": (0, 255)}[lowest])
+            bounds=INTEGER_RANGES.get(builder.tensors[x.tensor].dtype, (0, 0)))
         return laid(result, shape, axes)
     return Move(apply, pure=False)
 

@@ -73,7 +73,8 @@ class Sum:
 
     def shifted(self, amount: Doubles, axis: int | None) -> Sum:
         """Plus a constant per tensor or per channel."""
-        return replace(self, bias=self.bias + amount, axis=self._axis(axis))
+        own = self._axis(axis)
+        return replace(self, bias=self.bias + amount, axis=own)
 
     def plus(self, other: Sum, sign: int, shape: Shape) -> Sum:
         """Plus or minus another sum; numpy broadcasting."""
@@ -81,7 +82,8 @@ class Sum:
         terms = (*a.terms, *(replace(term, scale=term.scale * sign) for term in b.terms))
         if len(terms) > MAX_TERMS:
             raise UnsupportedNodeError(f"a sum of more than {MAX_TERMS} tensors", "quantize a part of the sum")
-        return Sum(terms, a.bias + sign * b.bias, a._axis(b.axis), shape, self.profile)
+        axis = a._axis(b.axis)
+        return Sum(terms, a.bias + sign * b.bias, axis, shape, self.profile)
 
     def _with_rank(self, rank: int) -> Sum:
         more = rank - len(self.shape)
