@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from mpc_bridge.backends.base import Backend
 from mpc_bridge.backends.plaintext import execute
 from mpc_bridge.backends.replicated.backend import backend as rep3
 from mpc_bridge.backends.replicated.malicious.backend import backend as rep3_mac
-from mpc_bridge.circuit import Circuit, reference
+from mpc_bridge.circuit import Circuit, Quantization, reference
 from mpc_bridge.circuit.graph import Attribute
 from mpc_bridge.importers.tflite import load
 from mpc_bridge.kernels import cpu_device
@@ -205,6 +206,45 @@ def test_a_convolution_in_groups_is_one_product() -> None:
             assert all(step.kind in ("reshape", "transpose") for step in program.steps if isinstance(step, Move))
 
 
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 2)])
+def test_groups_half_to_even_with_zero_points_per_channel(dilation: tuple[int, int]) -> None:
+    net, rng = Net(), np.random.default_rng(8)
+    x = net.input((1, 7, 6, 6), 0.03, 20)
+    weights = net.constant(rng.integers(0, 256, (9, 3, 2, 2)).astype(np.uint8), 0.01, 0)
+    zeros = tuple(int(zero) for zero in rng.integers(0, 256, 9))
+    net.tensors[weights] = replace(net.tensors[weights], quantization=Quantization((0.0078125,) * 9, zeros, 0))
+    reach = tuple((cells - 1) * step for cells, step in zip((3, 2), dilation, strict=True))
+    out = net.tensor((1, 7, 6, 9), 0.05, -3)
+    net.op("CONV_2D", (x, weights, net.bias(9)), out, stride=(1, 1), dilation=dilation,
+           padding=((reach[0] // 2, reach[0] - reach[0] // 2), (0, reach[1])),
+           requantization=("half_even", (2.0**-8,) * 5 + (float(np.float32(0.0031)),) * 4, -128, 127))
+    assert_exact(net.circuit(out), *(net.sample(seed) for seed in range(4)))
+
+
+def excitation() -> tuple[Net, Circuit]:
+    """Squeeze and excitation, slopes, a mixture and a convolution in groups, one after the other."""
+    net = Net()
+    x = net.conv(net.input((1, 6, 6, 4)), 6)
+    pooled = net.tensor((1, 1, 1, 6), 0.03, 9)
+    net.op("MEAN", (x,), pooled, axes=(1, 2), keep_dims=True, requantization=("mbqm", (1.7,), -128, 127))
+    gate = net.tensor((1, 1, 1, 6), 1 / 256, -128)
+    net.op("LOGISTIC", (net.conv(pooled, 6, kernel=1),), gate)
+    excited = net.tensor((1, 6, 6, 6), 0.02, -4)
+    net.op("MUL", (x, gate), excited, requantization=("mbqm", (0.0098,), -128, 127))
+    alpha = net.constant(net.rng.integers(-128, 128, (6,)).astype(np.int8), 0.01, 0)
+    bent = net.tensor((1, 6, 6, 6), 0.02, -100)
+    net.op("PRELU", (excited, alpha), bent, alpha_multiplier=0.0091, requantization=("mbqm", (0.9,), -128, 127))
+    grown = net.op("RESIZE_BILINEAR", (bent,), net.like(bent, (1, 12, 9, 6)), align_corners=False,
+                   half_pixel_centers=True)
+    out = net.conv(grown, 4, weights=net.weights(4, 3, 3, 3))
+    return net, net.circuit(out)
+
+
+def test_one_after_the_other() -> None:
+    net, circuit = excitation()
+    assert_exact(circuit, *(net.sample(seed) for seed in range(6)))
+
+
 #: One-op models on the shares of three parties: every kind, its operands' forms, ties, and constants.
 SECURE = (
     "MUL-int8-plain", "MUL-int8-ties-1", "MUL-int8-square", "MUL-int8-broadcast-both", "MUL-int8-constant-channels",
@@ -242,6 +282,13 @@ def test_half_to_even_on_shares(kind: str, backend: Backend) -> None:
     inputs = net.sample(0)
     for output, expected in zip(on_shares(backend, circuit, inputs), reference.evaluate(circuit, inputs), strict=True):
         np.testing.assert_array_equal(output, expected)
+
+
+@pytest.mark.parametrize("backend", [rep3, rep3_mac], ids=lambda backend: backend.name)
+def test_one_after_the_other_on_shares(backend: Backend) -> None:
+    net, circuit = excitation()
+    inputs = net.sample(0)
+    np.testing.assert_array_equal(on_shares(backend, circuit, inputs)[0], reference.evaluate(circuit, inputs)[0])
 
 
 @pytest.mark.parametrize("backend", [rep3, rep3_mac], ids=lambda backend: backend.name)

@@ -218,7 +218,8 @@ class Move(_Step):
     ``kind`` is ``"reshape"``, ``"pad"`` (with ``paddings`` and ``fill``), ``"concatenate"`` (along ``axis``),
     ``"transpose"`` (output axis i is input axis ``permutation[i]``) or ``"take"`` (position j along axis i is position
     ``taken[i][j]`` of the input: slices, repetitions, tiles); :meth:`index` turns all of them into one gather. All
-    inputs share one offset. The output holds the elements in their order, in a shape that may differ (extents of 1).
+    inputs share one offset, or are accumulators of one ring. The output holds the elements in their order, in a shape
+    that may differ (extents of 1, axes joined).
     """
 
     primitive: ClassVar[str] = "move"

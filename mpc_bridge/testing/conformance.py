@@ -199,6 +199,15 @@ def _product_cases() -> list[Case]:
     g = Geometry(1, 1, 1, 40, 1, 1, 40)
     square = b.add(Linear(0, "square", (x, x), b.accumulator((1, 1, 1, 40), 33), g, True, 128, 33, 128))
     cases.append(b.finish("product-square-ring33", _requantize_all(b, square, 33, 6)))
+    # sums of several products side by side, requantised together
+    b = Builder(np.random.default_rng(10))
+    sums = []
+    for _ in range(3):
+        x, w = b.input((5, 1, 1, 7), 33), b.input((4, 1, 1, 7), 33)
+        acc = b.accumulator((5, 1, 1, 4), 33)
+        sums.append(b.add(Linear(0, "part", (x, w), acc, Geometry(5, 1, 1, 7, 1, 1, 4), False, 128, 33, 120)))
+    joined = b.add(Move(0, "join", tuple(sums), b.accumulator((15, 1, 1, 4), 33), "concatenate", axis=0))
+    cases.append(b.finish("product-joined-ring33", _requantize_all(b, joined, 33, 9)))
     return cases
 
 
