@@ -112,8 +112,8 @@ SHAPES = [
     RequantizeShape(23, 7, ring=19),
     RequantizeShape(24, 10, low=2, high=201, tie=TieShape(6, 100), ring=20, planes=True),
     RequantizeShape(20, 5),
-    RequantizeShape(22, 8, tie=TieShape(3, parity=1)),
-    RequantizeShape(21, 6, high=190, tie=TieShape(5, parity=0), ring=18),
+    RequantizeShape(18, 7, tie=TieShape(3, parity=1)),
+    RequantizeShape(17, 6, high=190, tie=TieShape(4, parity=0), ring=10),
 ]
 
 
@@ -133,6 +133,8 @@ def cases() -> list[tuple[str, Circuit, Operands]]:
                 Operands(bits_of(rho, ring), shared, (nothing, nothing), 0, ring),
             )
         )
+    rho, shared = bits_of(rng.integers(0, 2**15, LANES), 15), bits_of(rng.integers(0, 2**13, LANES), 13)
+    found.append(("13 bits to_ring 15", to_ring_circuit(15, 13), Operands(rho, shared, (nothing, nothing), 0, 15)))
     none = np.zeros((0, LANES), np.uint8)
     both = bits_of(rng.integers(0, 2**20, LANES), 20)
     found.append(("maximum", maximum_circuit(8, 2), Operands(none, both, (nothing, nothing), 0, 0)))

@@ -139,6 +139,18 @@ def test_to_ring_is_exact(ring: int) -> None:
     np.testing.assert_array_equal((number_of(left_out) + rho) & np.uint64(2**ring - 1), q.astype(np.uint64))
 
 
+@pytest.mark.parametrize(("width", "ring"), [(9, 64), (32, 48), (63, 64), (63, 40)])
+def test_wide_inputs_enter_a_ring_exactly(width: int, ring: int) -> None:
+    rng = np.random.default_rng(width)
+    q = rng.integers(0, 2**width, 500, dtype=np.uint64)
+    q[:4] = 0, 1, 2**width - 1, 2 ** (width - 1)
+    rho = rng.integers(0, 2**ring - 1, len(q), dtype=np.uint64)
+    none = np.zeros((0, len(q)), np.uint8)
+    left_out, _, _, _ = run_rep3(to_ring_circuit(ring, width), len(q), none, bits_of(rho, ring), bits_of(q, width), rng)
+    mask = np.uint64(2**ring - 1)
+    np.testing.assert_array_equal((number_of(left_out) + rho) & mask, q & mask)
+
+
 @pytest.mark.parametrize("width", [1, 3, 8])
 @pytest.mark.parametrize("payload", [0, 5])
 def test_maximum_keeps_the_first_of_equals(width: int, payload: int) -> None:

@@ -12,6 +12,7 @@ from mpc_bridge.backends.replicated.malicious.owner import Rep3MacOwner, input_w
 from mpc_bridge.backends.replicated.malicious.protocol import SIGMA, Rep3Mac
 from mpc_bridge.backends.replicated.owner import PARTIES
 from mpc_bridge.backends.sharing.engine import SharingEngine
+from mpc_bridge.backends.sharing.requantize import WIDTH
 from mpc_bridge.errors import UsageError
 from mpc_bridge.lowering.program import Input, Program, Step
 from mpc_bridge.runtime.session import Session
@@ -19,6 +20,8 @@ from mpc_bridge.security import ThreatModel
 
 #: No run may leave a cheater a better chance than one in two to this.
 LEAST_SOUNDNESS = 40.0
+#: Of an owner's integer less the least one: what the owners compute with is a signed word.
+_MOST_BITS = 63
 
 
 class Rep3MacBackend:
@@ -53,10 +56,16 @@ class Rep3MacBackend:
         return PARTIES, PARTIES
 
     def supports(self, step: Step, program: Program) -> str | None:
-        """Every primitive, requantise within its circuit's widths, inputs whose range is a number of bits."""
+        """Every primitive, requantise within its circuit's widths, inputs whose range is a number of bits.
+
+        Biases may be anything that many bits hold: one that is out of its range is still a bias.
+        """
         if isinstance(step, Input):
             value = program.values[step.output]
-            if value.high - value.low + 1 != 1 << input_width(value):
+            width = input_width(value)
+            if width > _MOST_BITS:
+                return f"inputs have at most {_MOST_BITS} bits, and {value.low}..{value.high} has {width}"
+            if value.high - value.low + 1 != 1 << width and not (value.kind == "weight" and width > WIDTH):
                 return f"inputs are checked in whole bits, and {value.low}..{value.high} is no number of them"
         return unsupported_shape(step)
 

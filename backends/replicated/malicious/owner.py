@@ -1,8 +1,8 @@
 """The owners' and receiver's side of rep3-mac: everything enters as bits, so nobody can input what is outside the type.
 
-A tensor's elements, less its least value, are unsigned numbers of 8 bits (weights, activations) or 32 (biases),
-shared by XOR as in ``replicated.owner``; both holders of a component compare it before first use. An output component
-comes from one holder, with the other's SHA-256 of it.
+A tensor's elements, less its least value, are unsigned numbers of 8 bits (weights, activations) or of as many as
+their range has (biases), shared by XOR as in ``replicated.owner``; both holders of a component compare it before first
+use. An output component comes from one holder, with the other's SHA-256 of it.
 """
 
 from __future__ import annotations
