@@ -82,6 +82,22 @@ def test_linear(geometry: Geometry, depthwise: bool, ring: int) -> None:
         assert -(2 ** (ring - 1)) <= got < 2 ** (ring - 1)
 
 
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_product_of_two_activations(depthwise: bool) -> None:
+    g, rng = GEOMETRIES[0], np.random.default_rng(8)
+    x = rng.integers(0, 256, (g.batch, g.in_height, g.in_width, g.in_channels))
+    shape = (*g.kernel, g.out_channels) if depthwise else (g.out_channels, *g.kernel, g.in_channels)
+    y = rng.integers(0, 256, shape)
+    product_step = Linear(0, "linear", (1, 2), 0, g, depthwise, 17, 40, 131)
+    centred_step = Linear(0, "linear", (1, 2), 0, g, depthwise, 17, 40)
+    out = (g.batch, g.out_height, g.out_width, g.out_channels)
+    party = engine(product_step, out)
+    # only the number of elements is the layout's
+    got = party.linear(product_step, x, party.weights(product_step, [y.reshape(-1)]))
+    wanted = party.linear(centred_step, x, party.weights(centred_step, [y - 131]))
+    np.testing.assert_array_equal(got, wanted)
+
+
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_window_sums_and_maxima(geometry: Geometry) -> None:
     g = Geometry(**{**vars(geometry), "out_channels": geometry.in_channels, "kernel": (3, 3), "dilation": (1, 1)})
@@ -103,6 +119,29 @@ def test_affine_broadcasts_and_sums_axes() -> None:
     np.testing.assert_array_equal(engine(step, (2, 3, 4)).affine(step, [x, y]), signed(7 * x - 100 * y + 1, 12))
     step = Affine(0, "mean", (1,), 0, (1,), axes=(0, 2), ring=64)
     np.testing.assert_array_equal(engine(step, (1, 3)).affine(step, [x])[0], x.sum(axis=0).sum(axis=1))
+
+
+def test_affine_coefficients_per_channel() -> None:
+    rng = np.random.default_rng(6)
+    x, bias = rng.integers(0, 256, (2, 3, 4)), rng.integers(-(2**61), 2**61, 4)
+    row, many = rng.integers(0, 256, (3, 1)), (2**31 - 1, -5, 0, 3)
+    step = Affine(0, "rescale", (1, 2, 3), 0, (many, 1, (1, 2, 3, 4)), 9, ring=63)
+    got = engine(step, (2, 3, 4)).affine(step, [x, bias, row])
+    for i, j, c in product(range(2), range(3), range(4)):
+        total = many[c] * int(x[i, j, c]) + int(bias[c]) + (c + 1) * int(row[j, 0]) + 9
+        assert int(got[i, j, c]) == (total + 2**62) % 2**63 - 2**62
+
+
+@pytest.mark.parametrize("parity", [0, 1])
+def test_half_to_even_in_python_integers(parity: int) -> None:
+    # (acc + 1) // 2, less one where that is a tie at a level of the chosen parity: the other levels are the even ones
+    step = Requantize(0, "q", (1,), 0, (1,), (1,), 1, 22, 0, 255, TieRule(0, 0, (1,), parity))
+    acc = np.arange(-600, 600).reshape(-1, 1)
+    q = engine(step, acc.shape).requantize(step, acc)
+    for a, got in zip(acc[:, 0].tolist(), q[:, 0].tolist(), strict=True):
+        # Python rounds half to even
+        rounded = round(a / 2) if parity else round(a / 2 + 1) - 1
+        assert got == min(max(rounded, 0), 255)
 
 
 def test_requantize_in_python_integers() -> None:

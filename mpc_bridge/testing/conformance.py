@@ -235,7 +235,9 @@ def _affine_cases() -> list[Case]:
         bias = b.weight((5,), ring, -wide, wide + 12345)
         many, few = (tuple(int(m) for m in b.rng.integers(-(2**31), 2**31, 5)) for _ in range(2))
         total = b.accumulator((1, 4, 3, 5), ring)
-        b.add(Affine(0, "rescale", (acc, x, bias), total, (many, few, 1), -77, ring=ring))
+        # per row and for all channels alike, with a coefficient per channel
+        row = b.input((3, 1), ring)
+        b.add(Affine(0, "rescale", (acc, x, bias, row), total, (many, few, 1, few[::-1]), -77, ring=ring))
         cases.append(b.finish(f"affine-channels-ring{ring}", _requantize_all(b, total, ring, ring - 10)))
     return cases
 
