@@ -167,8 +167,9 @@ class SharingEngine:
     def output(self, step: Output, x: SharedTensor) -> bytes:
         if x.index is not None:
             return self._protocol.reveal(x.index.components, max(WIDTH, x.index.width))
-        if self._values[step.inputs[0]].kind == "accumulator":
-            return self._protocol.reveal_ring(self._ring(x))
+        value = self._values[step.inputs[0]]
+        if value.kind == "accumulator":
+            return self._protocol.reveal_ring(RingShare(self._ring(x).components, value.size, value.ring))
         return self._protocol.reveal(self._bits(x).components, WIDTH)
 
     # Helpers --------------------------------------------------------------------------------------------------------

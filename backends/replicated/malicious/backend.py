@@ -12,7 +12,6 @@ from mpc_bridge.backends.replicated.malicious.owner import Rep3MacOwner, input_w
 from mpc_bridge.backends.replicated.malicious.protocol import SIGMA, Rep3Mac
 from mpc_bridge.backends.replicated.owner import PARTIES
 from mpc_bridge.backends.sharing.engine import SharingEngine
-from mpc_bridge.backends.sharing.requantize import WIDTH
 from mpc_bridge.errors import UsageError
 from mpc_bridge.lowering.program import Input, Program, Step
 from mpc_bridge.runtime.session import Session
@@ -20,8 +19,6 @@ from mpc_bridge.security import ThreatModel
 
 #: No run may leave a cheater a better chance than one in two to this.
 LEAST_SOUNDNESS = 40.0
-#: Of an owner's integer less the least one: what the owners compute with is a signed word.
-_MOST_BITS = 63
 
 
 class Rep3MacBackend:
@@ -56,16 +53,13 @@ class Rep3MacBackend:
         return PARTIES, PARTIES
 
     def supports(self, step: Step, program: Program) -> str | None:
-        """Every primitive, requantise within its circuit's widths, inputs whose range is a number of bits.
+        """Every primitive, requantise within its circuit's widths, data whose range is a number of bits.
 
-        Biases may be anything that many bits hold: one that is out of its range is still a bias.
+        Weights and biases may be whatever the bits of their range hold: that is a model too.
         """
         if isinstance(step, Input):
             value = program.values[step.output]
-            width = input_width(value)
-            if width > _MOST_BITS:
-                return f"inputs have at most {_MOST_BITS} bits, and {value.low}..{value.high} has {width}"
-            if value.high - value.low + 1 != 1 << width and not (value.kind == "weight" and width > WIDTH):
+            if value.kind != "weight" and value.high - value.low + 1 != 1 << input_width(value):
                 return f"inputs are checked in whole bits, and {value.low}..{value.high} is no number of them"
         return unsupported_shape(step)
 

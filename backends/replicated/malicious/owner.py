@@ -1,8 +1,8 @@
 """The owners' and receiver's side of rep3-mac: everything enters as bits, so nobody can input what is outside the type.
 
-A tensor's elements, less its least value, are unsigned numbers of 8 bits (weights, activations) or of as many as
-their range has (biases), shared by XOR as in ``replicated.owner``; both holders of a component compare it before first
-use. An output component comes from one holder, with the other's SHA-256 of it.
+A tensor's elements, less its least value, are unsigned numbers of as many bits as their range has, 8 at least, shared
+by XOR as in ``replicated.owner``; both holders of a component compare it before first use. An output component comes
+from one holder, with the other's SHA-256 of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mpc_bridge.lowering.program import Value
 
 
 def input_width(value: Value) -> int:
-    """Bits per element with which a value enters: as many as its range has."""
+    """Bits per element with which a value enters: as many as its range has, 8 at least and 64 at most."""
     return 8 if value.high - value.low <= 0xFF else (value.high - value.low).bit_length()
 
 
