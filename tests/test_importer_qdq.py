@@ -58,7 +58,7 @@ def conv(net: Net, x: str, channels: tuple[int, int], kernel: tuple[int, ...] = 
     if kind == "ConvTranspose":
         shape: tuple[int, ...] = (channels[0], channels[1] // groups, *kernel)
         own["output_padding"] = (0,) * spatial
-        weights = net.weights(shape, 1 if groups == 1 else None)
+        weights = net.weights(shape, 1)
     else:
         weights = net.weights((channels[1], channels[0] // groups, *kernel))
     stored = net.const(net.rng.normal(0, 2, channels[1])) if bias else ""
@@ -100,9 +100,10 @@ def test_transposed_convolutions(data: st.DataObject) -> None:
     net = Net(seed=draw(st.integers(0, 2**32)))
     spatial = draw(st.sampled_from((1, 2)))
     kernel = draw(st.tuples(*[st.integers(1, 3)] * spatial))
-    stride = draw(st.tuples(*[st.integers(1, 3)] * spatial))
-    x = net.input((1, 2, *[4] * spatial))
-    y = conv(net, x, (2, 3), kernel, kind="ConvTranspose", stride=stride,
+    stride, dilation = (draw(st.tuples(*[st.integers(1, most)] * spatial)) for most in (3, 2))
+    groups = draw(st.sampled_from((1, 1, 2, 4)))
+    x = net.input((1, 4, *[4] * spatial))
+    y = conv(net, x, (4, 4), kernel, kind="ConvTranspose", stride=stride, groups=groups, dilation=dilation,
              padding=tuple((draw(st.integers(0, cells - 1)), draw(st.integers(0, 1))) for cells in kernel),
              output_padding=tuple(draw(st.integers(0, step - 1)) for step in stride))
     check(net, net.quantize(y, net.scale(0.05, 0.3)))
@@ -324,7 +325,8 @@ def test_pools(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("kind", ["AdaptiveAvgPool", "AdaptiveMaxPool"])
-@pytest.mark.parametrize("shape, size", [((1, 3, 8, 6), (4, 2)), ((2, 3, 5, 7), (1, 1)), ((1, 2, 12), (3,))])
+@pytest.mark.parametrize("shape, size", [
+    ((1, 3, 8, 6), (4, 2)), ((1, 3, 7, 5), (4, 3)), ((2, 2, 9), (6,)), ((2, 3, 5, 7), (1, 1)), ((1, 2, 12), (3,))])
 def test_adaptive_pools(kind: str, shape: tuple[int, ...], size: tuple[int, ...]) -> None:
     net = Net(seed=19)
     check(net, net.quantize(net.node(kind, net.input(shape, dtype="uint8"), size=size), 0.06, 20, "uint8"))

@@ -154,7 +154,8 @@ REFUSALS: dict[Callable[[Net], str], str] = {
     _constants_along_different_axes: "two different axes", _larger_constant: "larger than the tensor",
     _bilinear: "float interpolation", _padding_with_one: "a padding with 1", _dilated_pool: "dilation",
     _window_in_the_padding: "covers no cell", _argmax_of_floats: "not quantized",
-    _argmax_with_its_axis: "keeps the axis", _float_pool_at_the_end: "is not quantized", _extreme_scales: "2**31", _batch_of_stored_matrices: "in a batch",
+    _argmax_with_its_axis: "keeps the axis", _float_pool_at_the_end: "is not quantized", _extreme_scales: "2**31",
+    _batch_of_stored_matrices: "in a batch",
     _computed_weights: "not stored in the file",
 }
 

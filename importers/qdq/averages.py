@@ -12,7 +12,7 @@ from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.formats import Format
 from mpc_bridge.importers.qdq.graph import Node
 from mpc_bridge.importers.qdq.layout import IMAGE, Laid, all_axes, arranged, laid, reshaped, stored_shape
-from mpc_bridge.importers.qdq.moves import adaptive_window
+from mpc_bridge.importers.qdq.moves import adaptive_window, over_windows
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import Shape
 
@@ -94,9 +94,33 @@ def average_pool(node: Node, x: Laid, factor: float, shape: Shape) -> Average:
                    read.integer(node, "divisor", 0), shape)
 
 
-def adaptive_average_pool(x: Laid, factor: float, shape: Shape) -> Mean | Average:
-    """An AdaptiveAvgPool whose windows are all alike."""
+@dataclass(frozen=True)
+class Windows:
+    """``factor * mean over the windows of an adaptive pooling of (x - zero_point)``, where the windows differ."""
+
+    x: Laid
+    factor: float
+    shape: Shape
+
+    def scaled(self, factor: float) -> Windows:
+        """Times a constant."""
+        return replace(self, factor=self.factor * factor)
+
+    def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
+        """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
+        spatial = tuple(range(2, len(self.shape)))
+
+        def mean(builder: Builder, part: Laid) -> Laid:
+            kept = (*part.shape[:2], *(1,) * len(spatial))
+            return Mean(part, self.factor, spatial, kept).quantize(builder, form, low, high)
+        return over_windows(self.x.shape, self.shape, mean)(builder, self.x)
+
+
+def adaptive_average_pool(x: Laid, factor: float, shape: Shape) -> Mean | Average | Windows:
+    """An AdaptiveAvgPool."""
     window = adaptive_window(x.shape[2:], shape[2:])
+    if window is None:
+        return Windows(x, factor, shape)
     if set(shape[2:]) == {1}:
         return Mean(x, factor, tuple(range(2, len(shape))), shape)
     return Average(x, factor, window, window, ((0, 0),) * len(window), True, 0, shape)

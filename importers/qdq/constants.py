@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -63,7 +64,7 @@ def fold(node: Node, source: str, inputs: tuple[Constant, ...], shape: Shape) ->
         return _moved(node, x, shape)
     if node.kind in functions.UNARY:
         return Constant(functions.unary(node, source, x.floats))
-    if node.kind in functions.BINARY:
+    if node.kind in functions.BINARY and math.prod(shape) <= max(x.array.size, inputs[1].array.size):
         return Constant(functions.binary(node.kind, x.floats, inputs[1].floats))
     raise UnsupportedNodeError("it computes with stored tensors alone", "let the exporter fold constants")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import Shape
 
 _QUANTIZE_WEIGHTS = "quantize the weights to int8 as well, per tensor or per output channel"
+
+#: Most weights that a transposed convolution in groups may become.
+MAX_SPREAD = 2**26
 
 #: The requantization of a bare accumulator.
 _NONE = ("none", (), 0, 0)
@@ -100,13 +104,13 @@ def _accumulator(layer: str, kind: str, attributes: dict[str, Any], x: Laid, x_s
         raise UnsupportedNodeError("scales whose product is outside float32", "quantize with ordinary scales")
     axis = channel_axis if len(form.scale) > 1 else None
     along = tuple(-1 if position == channel_axis else 1 for position in range(weights.ndim))
-    centred = np.abs(weights.astype(np.int64) - np.array(form.zero_point, np.int64).reshape(
+    centred = np.abs(weights.astype(np.int16) - np.array(form.zero_point, np.int16).reshape(
         along if axis is not None else ()))
     others = tuple(position for position in range(weights.ndim) if position != channel_axis)
     return Accumulator(
         layer, kind, attributes, x, x_axes, np.ascontiguousarray(weights),
         Quantization(form.scale, form.zero_point, axis), scales, shape, axes, None,
-        255 * int(centred.sum(axis=others).max()))
+        255 * int(centred.sum(axis=others, dtype=np.int64).max()))
 
 
 def linear(layer: str, x: Laid, x_scale: float, weights: Constant, shape: Shape) -> Accumulator:
@@ -141,15 +145,38 @@ def convolution(layer: str, node: Node, x: Laid, x_scale: float, weights: Consta
                         axes)
 
 
+def _spread(integers: npt.NDArray[np.generic], form: Format, groups: int, dilation: tuple[int, ...],
+            ) -> tuple[npt.NDArray[np.generic], Format]:
+    """Weights [I, O / groups, ...] as [I, O, ...] of one group and with dilation 1, and their format."""
+    if groups == 1 and set(dilation) == {1}:
+        return integers, form
+    inputs, outputs = integers.shape[0] // groups, integers.shape[1]
+    reach = tuple((cells - 1) * apart + 1 for cells, apart in zip(integers.shape[2:], dilation, strict=True))
+    shape = (integers.shape[0], outputs * groups, *reach)
+    if math.prod(shape) > MAX_SPREAD:
+        raise UnsupportedNodeError("a transposed convolution with many groups or a great dilation",
+                                   "use one group and dilation 1")
+    if len(form.scale) > 1:
+        form = replace(form, scale=form.scale * groups, zero_point=form.zero_point * groups)
+    zeros = np.array(form.zero_point, np.int64).reshape(-1, *(1,) * len(dilation))
+    result = np.broadcast_to(zeros, shape).astype(integers.dtype)
+    cells = tuple(slice(None, None, apart) for apart in dilation)
+    for group in range(groups):
+        rows = slice(group * inputs, (group + 1) * inputs)
+        result[(rows, slice(group * outputs, (group + 1) * outputs), *cells)] = integers[rows]
+    return result, form
+
+
 def transposed_convolution(
         layer: str, node: Node, x: Laid, x_scale: float, weights: Constant, shape: Shape) -> Accumulator:
-    """ConvTranspose: weights [I, O, ...], one or two spatial axes, groups and dilation 1."""
-    if read.integer(node, "groups", 1) != 1:
-        raise UnsupportedNodeError("a transposed convolution in groups", "use one group")
+    """ConvTranspose: weights [I, O / groups, ...], one or two spatial axes.
+
+    The op knows neither groups nor dilation: weights that are not there are stored as their zero points.
+    """
     integers, form = _stored(weights, 1)
     spatial = integers.ndim - 2
-    if set(read.steps(node, "dilation", spatial)) != {1}:
-        raise UnsupportedNodeError("a transposed convolution with dilation", "use dilation 1")
+    groups, dilation = read.integer(node, "groups", 1), read.steps(node, "dilation", spatial)
+    integers, form = _spread(integers, form, groups, dilation)
     origin = tuple(before for before, _ in read.pairs(node, "padding", spatial))
     if any(before >= cells for before, cells in zip(origin, integers.shape[2:], strict=True)):
         raise UnsupportedNodeError("a transposed convolution with more padding than its kernel has cells",

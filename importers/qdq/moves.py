@@ -29,6 +29,9 @@ from mpc_bridge.importers.qdq.shapes import Shape, slice_range
 
 _Apply = Callable[[Builder, Laid], Laid]
 
+#: Most windows of an adaptive pooling that are written out one by one.
+MAX_WINDOWS = 1024
+
 
 def _stored(builder: Builder, x: Laid) -> tuple[int, tuple[int, ...]]:
     """The tensor with all of the framework's axes, in the order stored."""
@@ -166,35 +169,59 @@ def _max_pool(node: Node, x: Shape, shape: Shape) -> Move:
 
 def _adaptive_max_pool(node: Node, x: Shape, shape: Shape) -> Move:
     window = adaptive_window(x[2:], shape[2:])
-    return max_pool(window, window, ((0, 0),) * len(window), shape)
+    if window is not None:
+        return max_pool(window, window, ((0, 0),) * len(window), shape)
+    spatial = tuple(range(2, len(x)))
+
+    def greatest(builder: Builder, part: Laid) -> Laid:
+        return _reduced("REDUCE_MAX", builder, part, spatial)
+    return Move(over_windows(x, shape, greatest), pure=False)
 
 
-def adaptive_window(extents: Shape, size: Shape) -> tuple[int, ...]:
-    """The window of an adaptive pooling whose windows are all alike.
-
-    Raises:
-        UnsupportedNodeError: they are not.
-    """
+def adaptive_window(extents: Shape, size: Shape) -> tuple[int, ...] | None:
+    """The window of an adaptive pooling whose windows are all alike; None where they differ."""
     if any(extent % count for extent, count in zip(extents, size, strict=True)):
-        raise UnsupportedNodeError(
-            f"an adaptive pooling from {extents} to {size}, whose windows differ",
-            "use an output size that divides the input's")
+        return None
     return tuple(extent // count for extent, count in zip(extents, size, strict=True))
 
 
-def _reduce(node: Node, x: Shape, shape: Shape) -> Move:
-    reduced = [axis for axis in read.axes(node, "axes", len(x)) if x[axis] > 1]
-    kind = "REDUCE_MAX" if node.kind == "ReduceMax" else "REDUCE_MIN"
+def over_windows(x: Shape, shape: Shape, pool: _Apply) -> _Apply:
+    """An adaptive pooling by single windows: cell i reads cells ``floor(i * n / m)`` to ``ceil((i + 1) * n / m)``.
 
-    def apply(builder: Builder, value: Laid) -> Laid:
-        if reduced:
-            source, axes = _stored(builder, value)
-            kept = tuple(1 if axis in reduced else extent for axis, extent in enumerate(x))
-            value = laid(builder.move(
-                kind, source, stored_shape(kept, axes), keep_dims=True,
-                axes=tuple(sorted(axes.index(axis) for axis in reduced))), kept, axes)
-        return reshaped(builder, value, shape)
-    return Move(apply, pure=False)
+    Args:
+        x, shape: of the input and the output, in the framework.
+        pool: what becomes of one window; it keeps the axes.
+    """
+    if math.prod(shape[2:]) > MAX_WINDOWS:
+        raise UnsupportedNodeError(
+            f"an adaptive pooling from {x[2:]} to {shape[2:]}, with more than {MAX_WINDOWS} windows that differ",
+            "use an output size that divides the input's")
+
+    def along(builder: Builder, part: Laid, axis: int) -> Laid:
+        if axis == len(x):
+            return pool(builder, part)
+        extent, count = x[axis], shape[axis]
+        bounds = [(i * extent // count, -(-(i + 1) * extent // count)) for i in range(count)]
+        parts = [along(builder, take(axis, start, end - start)(builder, part), axis + 1) for start, end in bounds]
+        return concatenated(axis, (*parts[0].shape[:axis], count, *parts[0].shape[axis + 1:]))(builder, parts)
+    return lambda builder, value: along(builder, value, 2)
+
+
+def _reduce(node: Node, x: Shape, shape: Shape) -> Move:
+    reduced = read.axes(node, "axes", len(x))
+    kind = "REDUCE_MAX" if node.kind == "ReduceMax" else "REDUCE_MIN"
+    return Move(lambda builder, value: reshaped(builder, _reduced(kind, builder, value, reduced), shape), pure=False)
+
+
+def _reduced(kind: str, builder: Builder, x: Laid, reduced: Sequence[int]) -> Laid:
+    """The greatest or least along axes, which stay with extent 1."""
+    long = [axis for axis in reduced if x.shape[axis] > 1]
+    if not long:
+        return x
+    source, axes = _stored(builder, x)
+    kept = tuple(1 if axis in long else extent for axis, extent in enumerate(x.shape))
+    return laid(builder.move(kind, source, stored_shape(kept, axes), keep_dims=True,
+                             axes=tuple(sorted(axes.index(axis) for axis in long))), kept, axes)
 
 
 def concatenated(axis: int, shape: Shape) -> Callable[[Builder, list[Laid]], Laid]:

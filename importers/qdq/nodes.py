@@ -9,7 +9,7 @@ import numpy as np
 
 from mpc_bridge.importers.qdq import attributes as read
 from mpc_bridge.importers.qdq import functions, linear
-from mpc_bridge.importers.qdq.averages import Average, Mean, Product, adaptive_average_pool, average_pool
+from mpc_bridge.importers.qdq.averages import Average, Mean, Product, Windows, adaptive_average_pool, average_pool
 from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.constants import Constant, transposed
 from mpc_bridge.importers.qdq.formats import activation_format
@@ -224,7 +224,7 @@ def _with_constant(site: Site, x: Region, constant: Constant, swapped: bool) -> 
     if kind == "Div" and not swapped and amount.all():
         kind, amount = "Mul", 1 / amount
     if kind == "Mul":
-        if x.bare and axis is None and isinstance(x.base, Mean | Average | Product):
+        if x.bare and axis is None and isinstance(x.base, Mean | Average | Product | Windows):
             return Region(x.base.scaled(float(amount[0])), x.shape)
         return summed(as_sum(site.builder, x, site.profile).scaled(amount, axis))
     if kind in ("Add", "Sub"):

@@ -13,7 +13,7 @@ from mpc_bridge.importers.qdq.graph import Node
 from mpc_bridge.importers.qdq.layout import Laid
 from mpc_bridge.importers.qdq.pointwise import Pointwise
 from mpc_bridge.importers.qdq.refusals import QUANTIZE_IT, UnsupportedNodeError
-from mpc_bridge.importers.qdq.regions import Move, Region
+from mpc_bridge.importers.qdq.regions import Entry, Move, Region
 from mpc_bridge.importers.qdq.shapes import Shape
 from mpc_bridge.importers.qdq.sums import Doubles, Sum, Term
 
@@ -72,8 +72,15 @@ def integers(builder: Builder, value: Value) -> tuple[Laid, float]:
     """``(integers, factor)``: see :meth:`Pointwise.integers`."""
     function = pointwise(region(value))
     if function is None:
-        raise UnsupportedNodeError("its input is not quantized", QUANTIZE_IT)
+        raise _not_quantized(region(value), "its input is not quantized")
     return function.integers(builder)
+
+
+def _not_quantized(value: Region, reason: str) -> UnsupportedNodeError:
+    if isinstance(value.base, Entry):
+        return UnsupportedNodeError("arithmetic on the model's float input",
+                                    "quantize the input first, or prepare it before it is given to the model")
+    return UnsupportedNodeError(reason, QUANTIZE_IT)
 
 
 def as_sum(builder: Builder, value: Value, profile: str) -> Sum:
@@ -83,8 +90,7 @@ def as_sum(builder: Builder, value: Value, profile: str) -> Sum:
         return source.base
     function = pointwise(source)
     if function is None:
-        raise UnsupportedNodeError("a sum with a tensor that is clamped, pooled or moved before it is quantized",
-                                   QUANTIZE_IT)
+        raise _not_quantized(source, "a sum with a tensor that is clamped, pooled or moved before it is quantized")
     if function.affine is not None:
         tensor, (factor, bias) = function.source, function.affine
     else:
