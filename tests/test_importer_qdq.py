@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpc_bridge.backends.plaintext import execute
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate
 from mpc_bridge.importers.qdq.convert import convert
 from mpc_bridge.importers.qdq.graph import Port
+from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_inputs
 from tests.qdq_floats import Floats, Net
 
 #: In steps of the output: 8 bits times a few roundings of float32.
@@ -28,12 +30,18 @@ def kinds(circuit: Circuit) -> list[str]:
 
 
 def check(net: Net, *outputs: str, exact: bool = False, trials: int = 2) -> Circuit:
-    """Convert, and compare every output on random inputs."""
+    """Convert, compare every output on random inputs, and what lowering makes of the circuit with the circuit."""
     graph = net.graph(*outputs)
     circuit = convert(graph)
+    program = lower(circuit.public())
+    stored = canonicalise(circuit, program)
     for inputs in net.integers(trials):
         floats = Floats(graph, inputs)
-        for name, got in zip(outputs, evaluate(circuit, inputs), strict=True):
+        results = evaluate(circuit, inputs)
+        revealed = execute(program, {**stored, **stored_inputs(circuit, program, inputs)})
+        for computed, result in zip(model_outputs(circuit, program, revealed), results, strict=True):
+            np.testing.assert_array_equal(computed, result)
+        for name, got in zip(outputs, results, strict=True):
             want = floats.values[name]
             assert got.shape == want.shape
             if got.dtype == np.float32:
