@@ -26,7 +26,7 @@ def whole() -> Circuit:
     net.op("AVERAGE", (t,), average, window=(2, 2), stride=(2, 2), padding=((1, 1), (1, 1)), count_include_pad=True,
            divisor=0, requantization=("half_even", (0.75,), *net.bounds(average)))
     acc = net.convolved(average, 5, rule="none")
-    sums = net.rescale((acc,), ((1,),), 0, bias=[0, 1, 2, 3, -(2**62)], output=net.sums((1, 3, 3, 5), 5))
+    sums = net.rescale((acc,), ((1,),), 0, bias=[0, 1, 2, 3, -(2**61)], output=net.sums((1, 3, 3, 5), 5))
     floats = net.floats("TRANSPOSE", net.floats("DEQUANTIZE", sums), (1, 5, 3, 3), permutation=(0, 3, 1, 2))
     net.floats("FLOAT_UNARY", net.floats("FLOAT_SOFTMAX", floats, axis=1, log=True), function="exp")
     return net.circuit(net.ops[-1].outputs[0])
@@ -94,8 +94,8 @@ DAMAGE: dict[str, tuple[Circuit, str]] = {
     "bias type": (op(FIRST, inputs=(OUT[BARE], WHOLE.ops[BARE].inputs[1])), "not a constant int64 vector"),
     "bias of activations": (op(FIRST, inputs=(OUT[BARE], WHOLE.inputs[0])), "not a constant int64 vector"),
     "bias channels": (op(FIRST, inputs=(OUT[BARE], WHOLE.ops[LAST].inputs[-1])), "for 3 channels"),
-    "bias beyond": (bias([0, 0, 2**62 + 1, 0, 0]), "beyond 2**62"),
-    "bias below": (bias([0, 0, 0, -(2**63), 0]), "beyond 2**62"),
+    "bias beyond": (bias([0, 0, 2**61 + 1, 0, 0]), "beyond 2**61"),
+    "bias below": (bias([0, 0, 0, -(2**63), 0]), "beyond 2**61"),
     "constant term": (op(FIRST, inputs=(WHOLE.ops[BARE].inputs[1], -1)), "no activation"),
     "missing term": (op(FIRST, inputs=(-1, -1)), "input 0 is not one"),
     "unquantized term": (op(FIRST, inputs=(OUT[FIRST], -1)), "used before"),
@@ -128,7 +128,7 @@ def test_it_passes_is_saved_printed_and_read_again(tmp_path: Path) -> None:
         assert again.constants[index].dtype == array.dtype
         np.testing.assert_array_equal(again.constants[index], array)
     text = format_circuit(WHOLE)
-    assert "int64[5]" in text and "table=256 x -128..127" in text and str(-(2**62)) not in text
+    assert "int64[5]" in text and "table=256 x -128..127" in text and str(-(2**61)) not in text
 
 
 @pytest.mark.parametrize("name", DAMAGE)

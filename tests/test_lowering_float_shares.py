@@ -28,7 +28,7 @@ def layers() -> tuple[FloatNet, Circuit]:
     net.op("AVERAGE", (mixed,), average, window=(3, 3), stride=(2, 2), padding=((1, 1), (1, 1)),
            count_include_pad=False, divisor=0, requantization=("half_even", (1.0,), *net.bounds(average)))
     acc = net.convolved(average, 5, rule="none", kernel=1)
-    bias = [-(2**40), 3, 2**62, 0, -9]
+    bias = [-(2**40), 3, 2**61, 0, -9]
     sums = net.rescale((acc,), ((1, 2, 3, 4, 5),), 0, bias=bias, output=net.sums((1, 3, 3, 5), 5))
     floats = net.floats("FLOAT_SOFTMAX", net.floats("DEQUANTIZE", sums), axis=3, log=False)
     return net, net.circuit(floats)

@@ -58,7 +58,7 @@ Attributes shared by several kinds (tuples, never lists; ``int`` and ``float`` a
     ``z = sum_i multipliers[i][c] * (x_i - zero_point_i)``, terms broadcast by numpy's rules, c along the output's last
     axis, of extent C: an entry of ``multipliers`` is a tuple of 1 or C ints, ``|m| < 2**31``, negative ones too. A
     term is an int8 or uint8 activation, or a bare accumulator (zero point 0). The last input is the bias, int64 [C], a
-    secret constant with ``|b| <= 2**62``, or -1. ``shift`` is in 0..62.
+    secret constant with ``|b| <= 2**61``, or -1. ``shift`` is in 0..62.
 
     An 8-bit output is, without a bias, ``clamp(rne(z / 2**shift) + zero_point)``, half to even on the exact value; with
     one ``clamp(((z + b + 2**(shift - 1)) >> shift) + zero_point)`` (shift 0: ``z + b``): b stands for a real bias whose

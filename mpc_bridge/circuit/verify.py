@@ -27,8 +27,8 @@ MAX_ELEMENTS = 2**28
 MAX_NAME = 1024
 
 _ACTIVATIONS = ("int8", "uint8")
-#: Greatest magnitude of a RESCALE's bias: with everything it is added to, it stays within int64.
-MAX_BIAS = 2**62
+#: Greatest magnitude of a RESCALE's bias: with everything it is added to, it stays within 63 bits.
+MAX_BIAS = 2**61
 #: Kinds whose input and output may be of any two 8-bit types; so may all with the rule "half_even".
 _RETYPING = ("QUANTIZE", "RESCALE", "TABLE")
 #: Kinds of which an input may be a constant.
@@ -106,7 +106,7 @@ class _Verifier:
                 raise _error(f"a constant {held} for a {tensor.dtype} tensor of shape {tensor.shape}",
                              where=self._tensor_label(index))
             if tensor.dtype == "int64" and (int(array.max()) > MAX_BIAS or int(array.min()) < -MAX_BIAS):
-                raise _error("a bias beyond 2**62", where=self._tensor_label(index))
+                raise _error("a bias beyond 2**61", where=self._tensor_label(index))
         for index in self.constants:
             if circuit.tensors[index].dtype not in (*_ACTIVATIONS, "int32", "int64"):
                 raise _error(f"a constant of type {circuit.tensors[index].dtype}", where=self._tensor_label(index))

@@ -33,8 +33,8 @@ def byte_function(builder: Builder, index: int, source: int, table: Ints, tensor
         output = builder.activation(index, x.high, shape=x.shape)
         builder.steps.append(Move(index, op.name, (source,), output, "reshape"))
         return output
-    rule = "half_even" if op.kind == "RESCALE" else cast("tuple[str, ...]", op.attributes.get("requantization", ("",)))[0]
-    tie = tie_of(rule, zero_point(circuit.tensors[op.outputs[0]]) - base)
+    rules = cast("tuple[str, ...]", op.attributes.get("requantization", ("half_even" if op.kind == "RESCALE" else "",)))
+    tie = tie_of(rules[0], zero_point(circuit.tensors[op.outputs[0]]) - base)
     found = search(table_thresholds(stored), tie) if np.all(np.diff(stored) >= 0) else None
     if found is None:
         output = builder.activation(index, int(stored.max()), shape=x.shape)

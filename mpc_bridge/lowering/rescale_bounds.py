@@ -24,6 +24,9 @@ from mpc_bridge.lowering.linear import reach
 from mpc_bridge.lowering.program import Value
 from mpc_bridge.lowering.thresholds import Ints
 
+#: Different channels of one op whose sums are listed to see whether a tie is among them.
+_LISTED = 64
+
 
 @dataclass(frozen=True)
 class Term:
@@ -186,16 +189,16 @@ def sum_limits(circuit: Circuit, op: Op, values: Sequence[Value]) -> tuple[int, 
 def ties_occur(rescale: Rescale) -> bool:
     """Whether some sum may lie exactly between two outputs: ``z = 2**(shift - 1)`` modulo ``2**shift``.
 
-    Exact for up to four terms of which none is wide, and for a wide one with up to two others; otherwise a tie is
-    assumed wherever the multipliers' powers of two and the bounds allow one.
+    Exact for up to four terms of which none is wide, and for a wide one with up to two others, in :data:`_LISTED`
+    channels; otherwise a tie is assumed wherever the multipliers' powers of two and the bounds allow one.
     """
     columns = set(zip(*(term.multipliers for term in rescale.terms), strict=True))
     return any(_tie_occurs(
         [Term((m,), term.least, term.greatest) for m, term in zip(column, rescale.terms, strict=True) if m],
-        rescale.shift) for column in columns)
+        rescale.shift, len(columns) <= _LISTED) for column in columns)
 
 
-def _tie_occurs(terms: list[Term], shift: int) -> bool:
+def _tie_occurs(terms: list[Term], shift: int, listed: bool) -> bool:
     half, modulus = 1 << shift - 1, 1 << shift
     power = min((_power(term.multipliers[0]) for term in terms), default=shift)
     if power >= shift:
@@ -206,7 +209,7 @@ def _tie_occurs(terms: list[Term], shift: int) -> bool:
     wide = [term for term in terms if term.greatest - term.least > 255]
     narrow = [term for term in terms if term.greatest - term.least <= 255]
     mask = np.uint64(modulus - 1)
-    if len(wide) > 1 or len(narrow) > (2 if wide else 4):
+    if not listed or len(wide) > 1 or len(narrow) > (2 if wide else 4):
         return True
     first, second = _residues(narrow[:2], mask), _residues(narrow[2:], mask)
     missing = (np.uint64(half) - first) & mask
