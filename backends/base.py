@@ -151,6 +151,8 @@ class HelpedBackend(Protocol):
 
     #: what it is called in reports and errors
     helper_name: ClassVar[str]
+    #: what its users trust it with, in words
+    helper_trust: ClassVar[str]
 
     def helper(self, session: Session, program: Program) -> Helper:
         """The helper's side, on its session with all parties."""

@@ -8,25 +8,28 @@ from typing import Literal, cast
 import numpy as np
 import numpy.typing as npt
 
+from mpc_bridge.backends.base import Backend, HelpedBackend
 from mpc_bridge.circuit.graph import Circuit, Tensor
 from mpc_bridge.circuit.reference import evaluate_samples, trace
 from mpc_bridge.errors import InputError, UsageError
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Program
-from mpc_bridge.registry import check_supported, choose_backend
-from mpc_bridge.result import CostReport, Result
+from mpc_bridge.registry import check_preprocessing, check_supported, choose_backend
+from mpc_bridge.result import CostReport, HelperCost, Result
 from mpc_bridge.runtime.launcher import OnProgress, evaluate_local
+from mpc_bridge.runtime.messages import PartyReport
 from mpc_bridge.runtime.processes import Tap, Transport
 from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
-from mpc_bridge.security import parse_adversary, parse_majority
+from mpc_bridge.security import parse_adversary, parse_majority, parse_preprocessing
 
 Array = npt.NDArray[np.generic]
 
 
 def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], *, security: str | None = None,
-             majority: str = "honest", parties: int | None = None, backend: str | None = None, device: str = "auto",
-             reveal: str = "output", check: bool = True, transport: str = "unix", timeout: float = DEFAULT_TIMEOUT,
-             progress: OnProgress | None = None, tap: Tap | None = None) -> Result:
+             majority: str = "honest", parties: int | None = None, backend: str | None = None,
+             preprocessing: str | None = None, device: str = "auto", reveal: str = "output", check: bool = True,
+             transport: str = "unix", timeout: float = DEFAULT_TIMEOUT, progress: OnProgress | None = None,
+             tap: Tap | None = None) -> Result:
     """Evaluate a model under MPC with all parties on this machine.
 
     Args:
@@ -38,6 +41,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
         majority: ``"honest"`` or ``"dishonest"``.
         parties: None for the backend's own number.
         backend: by name; None to choose by the three above.
+        preprocessing: ``"dealer"`` or ``"ot"``: where correlated randomness comes from; None for the backend's own.
         device: ``"auto"``, or one of the backend's.
         reveal: ``"output"``, or ``"argmax"``: only the index of the greatest output is revealed.
         check: compare with the reference interpreter.
@@ -63,6 +67,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
     revealed = cast(Literal["output", "argmax"], reveal)
     choice = choose_backend(None if security is None else parse_adversary(security), parse_majority(majority), parties,
                             device, backend)
+    check_preprocessing(choice, None if preprocessing is None else parse_preprocessing(preprocessing))
     arrays = sample_axis(circuit, inputs)
     program = lower(circuit.public(), reveal=revealed)
     check_supported(choice, program)
@@ -74,7 +79,13 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
     checked = [report.soundness_bits for report in run.reports if report.soundness_bits is not None]
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,
-                  soundness_bits=min(checked, default=None), **stated)
+                  soundness_bits=min(checked, default=None), helper=_helper_cost(choice.backend, run.helper), **stated)
+
+
+def _helper_cost(backend: Backend, report: PartyReport | None) -> HelperCost | None:
+    if report is None or not isinstance(backend, HelpedBackend):
+        return None
+    return HelperCost.of(backend.helper_name, backend.helper_trust, report)
 
 
 def sample_axis(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike]) -> tuple[Array, ...]:

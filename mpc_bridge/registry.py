@@ -16,7 +16,7 @@ from mpc_bridge.errors import ModelFormatError, UnsupportedCombinationError, Usa
 from mpc_bridge.importers import base as importer_contract
 from mpc_bridge.importers.base import Importer, TrustedImporter, read_model_file
 from mpc_bridge.lowering.program import Output, Program, Step
-from mpc_bridge.security import Adversary, Majority, ThreatModel
+from mpc_bridge.security import Adversary, Majority, Preprocessing, ThreatModel
 
 IMPORTERS = "mpc_bridge.importers"
 BACKENDS = "mpc_bridge.backends"
@@ -148,7 +148,8 @@ def choose_backend(adversary: Adversary | None = None, majority: Majority = "hon
         for exact in (True, False):
             for key, backend in installed.usable.items():
                 for model in _models(backend, kind, majority, parties, exact):
-                    if device == "auto" or device in backend.devices:
+                    # a dishonest majority's backend may trust somebody else instead, so it is for who asks for it
+                    if model.majority == majority and (device == "auto" or device in backend.devices):
                         return _choice(key, backend, model, parties, device)
     asked = ", ".join([*([adversary] if adversary else []), f"{majority} majority",
                        *([f"{parties} parties"] if parties else []), *([device] if device != "auto" else [])])
@@ -227,6 +228,20 @@ def _available(installed: Plugins) -> str:
              for model in backend.threat_models if _guarantees(model)]
     lines += [f"{name} (broken: {why})" for name, why in installed.broken.items()]
     return "; ".join(lines) or "none"
+
+
+def check_preprocessing(choice: Choice, wanted: Preprocessing | None) -> None:
+    """Whether the chosen backend gets its correlated randomness from where it was asked for.
+
+    Raises:
+        UnsupportedCombinationError: from elsewhere, or it needs none.
+    """
+    has = getattr(choice.backend, "preprocessing", None)
+    if wanted is None or wanted == has:
+        return
+    what = f"gets its randomness from: {has}" if has else "needs no preprocessing"
+    raise UnsupportedCombinationError(f"backend {choice.name} {what}, not from: {wanted}", where="--preprocessing",
+                                      hint=f"use --preprocessing {has}" if has else "leave --preprocessing out")
 
 
 def check_supported(choice: Choice, program: Program, installed: Plugins | None = None) -> None:

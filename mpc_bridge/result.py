@@ -69,6 +69,31 @@ class CostReport:
 
 
 @dataclass(frozen=True)
+class HelperCost:
+    """A backend's helper process: what it is trusted with, and what it cost.
+
+    Attributes:
+        phases: all four, seconds and the bytes sent to each party.
+    """
+
+    name: str
+    trust: str
+    phases: dict[str, Cost]
+    peak_memory_bytes: int
+
+    @classmethod
+    def of(cls, name: str, trust: str, report: PartyReport) -> HelperCost:
+        """From its own report."""
+        return cls(name, trust, {phase: report.phases[phase] for phase in PHASES}, report.peak_memory_bytes)
+
+    def json(self, parties: int) -> dict[str, Any]:
+        """Ready for JSON."""
+        phases = {name: {"seconds": cost.seconds, "bytes_sent": [cost.bytes_to.get(p, 0) for p in range(parties)]}
+                  for name, cost in self.phases.items()}
+        return {"name": self.name, "trust": self.trust, "phases": phases, "peak_memory_bytes": self.peak_memory_bytes}
+
+
+@dataclass(frozen=True)
 class Result:
     """An evaluation.
 
@@ -76,6 +101,7 @@ class Result:
         outputs: one per model output, sample axis first, in the model's own dtype (int64 with ``reveal="argmax"``).
         matches_reference: whether they equal the reference interpreter's; None when that was not asked.
         preprocessing: where correlated randomness came from, and so whom it trusts; None when the backend needs none.
+        helper: the process that served the parties (a dealer), None without one.
         sigma, soundness_bits: statistical parameter, and -log2 of a cheater's chance; None when nothing is checked.
     """
 
@@ -92,6 +118,7 @@ class Result:
     preprocessing: str | None = None
     sigma: int | None = None
     soundness_bits: float | None = None
+    helper: HelperCost | None = None
 
     def report(self) -> dict[str, Any]:
         """Everything but the outputs, ready for JSON; schema :data:`SCHEMA`, to which later versions only add keys."""
@@ -119,6 +146,7 @@ class Result:
             "layers": [{"name": layer.name, "op": layer.op, "activations": layer.activations, **_json(layer.cost)}
                        for layer in self.cost.layers],
             "peak_memory_bytes": list(self.cost.peak_memory_bytes),
+            "helper": None if self.helper is None else self.helper.json(self.threat_model.parties),
             "machine": machine(),
             "versions": versions(),
             "command": shlex.join(sys.argv),

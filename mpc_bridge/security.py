@@ -9,6 +9,8 @@ from mpc_bridge.errors import UsageError
 
 Adversary = Literal["semi-honest", "malicious"]
 Majority = Literal["honest", "dishonest"]
+#: Where correlated randomness comes from.
+Preprocessing = Literal["dealer", "ot"]
 
 _ADVERSARY_WORDS: dict[str, Adversary] = {
     "semi-honest": "semi-honest",
@@ -61,3 +63,12 @@ def parse_majority(word: str) -> Majority:
     if word == "dishonest":
         return "dishonest"
     raise UsageError(f"unknown majority {word!r}", where="--majority", hint="use honest or dishonest")
+
+
+def parse_preprocessing(word: str) -> Preprocessing:
+    """``dealer`` or ``ot``. Raises UsageError on anything else."""
+    if word == "dealer":
+        return "dealer"
+    if word == "ot":
+        return "ot"
+    raise UsageError(f"unknown preprocessing {word!r}", where="--preprocessing", hint="use dealer or ot")

@@ -56,7 +56,7 @@ def test_help_names_every_command_and_option(run: Run) -> None:
     assert all(command in text for command in ("eval", "import", "show", "backends", "demo", "ops"))
     text = run("eval", "--help").stdout
     options = ["--security", "--majority", "--parties", "--backend", "--device", "--profile", "--input", "--samples"]
-    options += ["--output", "--report", "--json", "--reveal", "--check", "--no-check", "--transport", "--timeout"]
+    options += ["--output", "--report", "--json", "--reveal", "--check", "--no-check", "--transport", "--timeout", "--preprocessing"]
     options += ["Exit codes"]
     assert all(option in text for option in options)
     assert run().stdout == run("--help").stdout
@@ -67,7 +67,7 @@ def test_help_names_every_command_and_option(run: Run) -> None:
     [
         (["nosuch"], ["nosuch", "--help"]),
         (["eval"], ["Missing argument", "eval --help"]),
-        (["eval", MODEL, "--preprocessing", "dealer"], ["--preprocessing"]),
+        (["eval", MODEL, "--precomputing", "dealer"], ["--precomputing"]),
         (["eval", MODEL, "--samples", "0"], ["--samples"]),
         (["eval", MODEL, "--parties", "many"], ["--parties"]),
         (["eval", "missing.tflite"], ["missing.tflite"]),

@@ -63,7 +63,7 @@ ALL = of(CLEAR, HONEST, ACTIVE, MANY)
     (of(CLEAR, ACTIVE), {"adversary": "semi-honest"}, "three-active", 3, "security with abort"),
     (ALL, {"majority": "dishonest"}, "many", 2, "privacy"),
     (ALL, {"majority": "dishonest", "parties": 4}, "many", 4, "privacy"),
-    (ALL, {"adversary": "semi-honest", "parties": 5}, "many", 5, "privacy"),
+    (ALL, {"adversary": "semi-honest", "parties": 5, "name": "many"}, "many", 5, "privacy"),
     (ALL, {"name": "three-active", "adversary": "semi-honest"}, "three-active", 3, "security with abort"),
     (ALL, {"name": "clear"}, "clear", 1, "none"),
     (ALL, {"device": "cuda"}, "three", 3, "privacy"),
@@ -83,6 +83,8 @@ def test_corruptions_follow_the_number_of_parties() -> None:
     (of(HONEST), {"adversary": "malicious"}, ["malicious", "three (semi-honest, honest majority, 3 parties)"]),
     (of(HONEST), {"majority": "dishonest"}, ["dishonest majority", "three"]),
     (of(HONEST), {"parties": 4}, ["4 parties"]),
+    # a dishonest majority's backend is for who asks for it, by threat model or by name
+    (ALL, {"adversary": "semi-honest", "parties": 5}, ["5 parties", "many (semi-honest, dishonest majority"]),
     (of(ACTIVE), {"device": "cuda"}, ["cuda"]),
     (of(CLEAR), {}, ["available: none"]),
     (ALL, {"name": "three", "adversary": "malicious"}, ["three does not give", "three-active (malicious"]),

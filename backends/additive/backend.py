@@ -38,6 +38,9 @@ class AdditiveBackend:
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     preprocessing: ClassVar[str] = "dealer"
     helper_name: ClassVar[str] = "dealer"
+    helper_trust: ClassVar[str] = (
+        "a process of its own that sees no data; trusted not to pool what it knows with any party"
+    )
 
     def parties(self) -> tuple[int, int]:
         """Two unless asked otherwise."""

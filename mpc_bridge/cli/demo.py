@@ -29,5 +29,5 @@ def demo(
         data = load_inputs(circuit, [folder / "inputs.npz"], samples)
         with np.load(folder / "inputs.npz") as bundled:
             labels = tuple(int(label) for label in bundled["labels"][:samples])
-    choices = Choices(security, majority, None, backend, device, "output", True)
+    choices = Choices(security, majority, None, backend, None, device, "output", True)
     evaluate_and_tell(circuit, replace(data, labels=labels), choices, Destinations(None, None, as_json))

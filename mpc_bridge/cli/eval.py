@@ -21,6 +21,7 @@ def evaluate(
     majority: options.Majority = "honest",
     parties: options.Parties = None,
     backend: options.Backend = None,
+    preprocessing: options.Preprocessing = None,
     device: options.Device = "auto",
     profile: options.Profile = None,
     trust: options.Trust = False,
@@ -71,5 +72,5 @@ def evaluate(
     data = load_inputs(circuit, inputs or (), samples)
     if labels is not None:
         data = with_labels(circuit, data, labels, samples is not None)
-    choices = Choices(security, majority, parties, backend, device, reveal, check, transport, timeout)
+    choices = Choices(security, majority, parties, backend, preprocessing, device, reveal, check, transport, timeout)
     evaluate_and_tell(circuit, data, choices, destinations)

@@ -30,6 +30,7 @@ class Choices:
     majority: str
     parties: int | None
     backend: str | None
+    preprocessing: str | None
     device: str
     reveal: str
     check: bool
@@ -70,6 +71,7 @@ def evaluate_and_tell(circuit: Circuit, data: LoadedInputs, choices: Choices, de
             majority=choices.majority,
             parties=choices.parties,
             backend=choices.backend,
+            preprocessing=choices.preprocessing,
             device=choices.device,
             reveal=choices.reveal,
             check=choices.check,

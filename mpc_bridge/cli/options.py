@@ -24,6 +24,12 @@ Backend = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="One of: mpc-bridge backends.", show_default="chosen by the threat model"),
 ]
+Preprocessing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD", help="Where correlated randomness comes from: dealer or ot.", show_default="the backend's own"
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="WORD", help="auto, cpu or cuda.")]
 Profile = Annotated[
     str | None,

@@ -72,6 +72,9 @@ def _head(report: Report, input_notes: Sequence[str]) -> None:
     parties = threat["parties"]
     backend = f"{report['backend']} on {report['device']}, {parties} part{'y' if parties == 1 else 'ies'}"
     table.add_row("backend", backend)
+    helper = report["helper"]
+    if helper is not None:
+        table.add_row("preprocessing", f"a {helper['name']}: {helper['trust']}")
     if report["soundness_bits"] is not None:
         chance = f"a cheater goes unnoticed with probability below 2^-{report['soundness_bits']:.1f}"
         table.add_row("checks", f"{chance} (sigma {report['sigma']})")
@@ -133,4 +136,9 @@ def _costs(report: Report) -> None:
         table.add_row(name, f"{phase['seconds']:.3f}", grouped(phase["rounds"]), size(sum(by_party)), most)
         seconds, rounds, sent = seconds + phase["seconds"], rounds + phase["rounds"], sent + sum(by_party)
     table.add_row("all", f"{seconds:.3f}", grouped(rounds), size(sent), "")
+    helper = report["helper"]
+    if helper is not None:
+        by_party = [sum(column) for column in zip(*(p["bytes_sent"] for p in helper["phases"].values()), strict=True)]
+        spent = sum(phase["seconds"] for phase in helper["phases"].values())
+        table.add_row(f"the {helper['name']}", f"{spent:.3f}", "", size(sum(by_party)), "")
     emit(table)

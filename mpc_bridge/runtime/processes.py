@@ -95,7 +95,7 @@ class PartyProcesses:
         self._end()
 
     def connect(self) -> list[Channel]:
-        """One authenticated channel per member, the helper's last. Raises PeerError, at once when one ends meanwhile."""
+        """One authenticated channel per member, the helper's last. Raises PeerError, at once when one ends."""
         alive = {process.stdout.fileno(): self._names[party] for party, process in enumerate(self._processes)
                  if process.stdout is not None}
         waiter = Waiter(self._timeout, alive)
