@@ -11,6 +11,7 @@ from mpc_bridge.backends.replicated.backend import backend as rep3
 from mpc_bridge.backends.replicated.malicious import protocol as replicated
 from mpc_bridge.backends.replicated.malicious.backend import backend as rep3_mac
 from mpc_bridge.backends.replicated.malicious.owner import Rep3MacOwner, component_size
+from mpc_bridge.backends.replicated.malicious.protocol import SIGMA
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN
 from mpc_bridge.circuit import reference
 from mpc_bridge.kernels import cpu_device
@@ -98,6 +99,16 @@ def test_computed_weights_are_those_of_each_inference(words: int, monkeypatch: p
     # the last check also has the sum that is shown
     checks = [sum(message.label == "check value" for message in part) for part in found[0].inferences]
     assert checks == [3 if words == 1 else 1] * 3
+    if words > 1:
+        # k + sigma bits per product and per element of a sum; as many per weight (24, and 4 inputs of a row) and for
+        # the one that a shown sum is multiplied with
+        sizes = {label: [len(m.buffers[0]) for m in found[0].inferences[0] if m.label == label]
+                 for label in ("product", "MACs", "fresh components")}
+        assert sizes == {
+            "product": [24 * (28 + SIGMA) // 8, 24 * (44 + SIGMA) // 8],
+            "MACs": [(24 + 4 + 1) * (44 + SIGMA) // 8],
+            "fresh components": [24 * (44 + SIGMA) // 8],
+        }
 
 
 @pytest.mark.parametrize("backend", [rep3, rep3_mac], ids=lambda backend: backend.name)
