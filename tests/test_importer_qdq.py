@@ -209,6 +209,27 @@ def test_batch_norm_after_a_convolution_is_part_of_the_sum() -> None:
     check(net, net.quantize(net.node("Relu", y), 0.2))
 
 
+def test_batch_norm_after_a_relu_has_limits_per_channel() -> None:
+    """As torchcrepe's network has it: the sum's clamp is scaled and shifted with it, both ways round."""
+    for source in ("pytorch", "onnx"):
+        net = Net(source, seed=30)
+        gamma = net.const([1.5, -0.7, 0.3, 0.0])
+        others = [net.const(net.rng.normal(0, 0.5, 4)) for _ in range(2)] + [net.const(net.rng.uniform(0.5, 2, 4))]
+        y = net.node("Relu", conv(net, net.input((1, 3, 6, 6)), (3, 4)))
+        y = pool(net, "MaxPool", net.node("BatchNorm", y, gamma, *others, epsilon=1e-5), (2, 2))
+        circuit = check(net, net.quantize(y, 0.1), net.quantize(net.node("Relu", y), 0.1))
+        assert kinds(circuit).count("MAXIMUM") == kinds(circuit).count("MINIMUM") == 2
+
+
+@pytest.mark.parametrize("slopes", [(0.1, 0.3, -0.2, 1.0), (1.5, 1.0, 2.0, 3.0)])
+def test_prelu_of_a_sum_is_the_greater_of_two(slopes: tuple[float, ...]) -> None:
+    net = Net(seed=31)
+    y = net.node("PRelu", conv(net, net.input((1, 3, 7, 6)), (3, 4)), net.const(slopes))
+    y = net.quantize(pool(net, "MaxPool", y, (2, 2), ceil_mode=True), 0.2, -3)
+    z = net.quantize(net.node("LeakyRelu", conv(net, net.input((1, 3, 7, 6)), (3, 4)), alpha=0.2), 0.1)
+    check(net, y, z)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_sums(data: st.DataObject) -> None:

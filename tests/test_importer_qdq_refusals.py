@@ -149,7 +149,7 @@ REFUSALS: dict[Callable[[Net], str], str] = {
     _wrong_weight_axis: "another axis than their output channels", _int32_weights: "int32 weights",
     _int32_activation: "int32 activations", _per_channel_activation: "activations quantized per channel",
     _softmax_in_the_middle: "middle of the model", _function_of_a_sum: "a sum that is not quantized",
-    _sum_with_a_clamped_sum: "clamped, pooled or moved", _pooled_sum: "input is not quantized",
+    _sum_with_a_clamped_sum: "clamped before it is quantized", _pooled_sum: "input is not quantized",
     _quotient: "a quotient of two activations", _constant_along_two_axes: "several axes",
     _constants_along_different_axes: "two different axes", _larger_constant: "larger than the tensor",
     _bilinear: "float interpolation", _padding_with_one: "a padding with 1", _dilated_pool: "dilation",

@@ -83,7 +83,7 @@ class Epilogue:
         """A dequantized tensor, or a sum of them."""
         builder, base = self._builder, value.base
         if isinstance(base, Sum):
-            return base.revealed(builder)
+            return None if base.is_clamped else base.revealed(builder)
         if not isinstance(base, Pointwise) or base.affine is None:
             return None
         factor, bias = base.affine

@@ -20,7 +20,7 @@ from mpc_bridge.importers.qdq.pointwise import Pointwise, dequantized
 from mpc_bridge.importers.qdq.refusals import QUANTIZE_IT, UnsupportedNodeError, corrupt
 from mpc_bridge.importers.qdq.regions import Joined, Region
 from mpc_bridge.importers.qdq.shapes import Shape
-from mpc_bridge.importers.qdq.sums import Sum, Term
+from mpc_bridge.importers.qdq.sums import Doubles, Sum, Term
 from mpc_bridge.importers.qdq.values import (
     Indices,
     Integers,
@@ -178,7 +178,19 @@ def _unary(site: Site) -> Value:
         return Region(changed, value.shape)
     if site.node.kind == "Neg":
         return summed(as_sum(site.builder, value, site.profile).scaled(np.array([-1.0]), None))
+    if site.node.kind == "LeakyRelu":
+        return _bent(site, np.array([read.number(site.node, "alpha")]), None)
     raise UnsupportedNodeError("its input is a sum that is not quantized", QUANTIZE_IT)
+
+
+def _bent(site: Site, slope: Doubles, axis: int | None) -> Region:
+    """A sum, times the slope where it is negative: the greater of sum and slope * sum (the lesser where slopes are
+    above 1), each rounded once."""
+    own = as_sum(site.builder, site.value(0), site.profile)
+    if slope.min() < 1 < slope.max():
+        raise UnsupportedNodeError("slopes below and above 1 on a sum that is not quantized", QUANTIZE_IT)
+    kind = "MAXIMUM" if slope.max() <= 1 else "MINIMUM"
+    return Region(Joined(extreme(kind, site.shape), (summed(own), summed(own.scaled(slope, axis)))), site.shape)
 
 
 def _binary(site: Site) -> Value:
@@ -257,7 +269,7 @@ def _prelu(site: Site) -> Value:
     amount, axis = channels(slope, site.shape)
     function = pointwise(region(site.value(0)))
     if function is None:
-        raise UnsupportedNodeError("its input is a sum that is not quantized", QUANTIZE_IT)
+        return _bent(site, amount, axis)
     if axis is None:
         values = np.where(function.values >= 0, function.values, function.values * np.float32(amount[0]))
         return Region(replace(function, values=values, affine=None), site.shape)

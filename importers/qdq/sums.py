@@ -1,4 +1,4 @@
-"""The normal form's sum: ``sum_i scale_i[c] * (int_i - zero_point_i) + bias[c]``, rounded once.
+"""The normal form's sum: ``clamp[low[c], high[c]](sum_i scale_i[c] * (int_i - zero_point_i) + bias[c])``, rounded once.
 
 Two roundings, by where the bias lives. An int32 bias at the accumulator's scale (ONNX files, qnnpack) is one more
 summand of the integer: ``rne((acc + b) * M) + zero_point`` with the framework's float32 ``M = s_x * s_w / s_y``, which
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,7 +22,7 @@ from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.formats import Format
 from mpc_bridge.importers.qdq.layout import Laid, all_axes, arranged, laid, stored_shape, with_rank
 from mpc_bridge.importers.qdq.linear import Accumulator
-from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
+from mpc_bridge.importers.qdq.refusals import QUANTIZE_IT, UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import Shape
 
 Doubles = npt.NDArray[np.float64]
@@ -55,29 +55,52 @@ class Term:
         return self.source.bound if isinstance(self.source, Accumulator) else 255
 
 
+def _open(limit: float) -> Doubles:
+    return np.array([limit])
+
+
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """A float tensor of shape ``shape``. ``bias`` is [1] or [C]; ``axis`` is C's, None where nothing is per channel."""
+    """A float tensor of shape ``shape``.
+
+    ``bias``, ``low`` and ``high`` are [1] or [C], infinite where there is no limit; ``axis`` is C's, None where nothing
+    is per channel.
+    """
 
     terms: tuple[Term, ...]
     bias: Doubles
     axis: int | None
     shape: Shape
     profile: str
+    low: Doubles = field(default_factory=lambda: _open(-np.inf))
+    high: Doubles = field(default_factory=lambda: _open(np.inf))
+
+    @property
+    def is_clamped(self) -> bool:
+        """Whether there is a limit."""
+        return bool(np.any(np.isfinite(self.low)) or np.any(np.isfinite(self.high)))
+
+    def clamped(self, low: float, high: float) -> Sum:
+        """Between two limits, after those it has."""
+        return replace(self, low=np.clip(self.low, low, high), high=np.clip(self.high, low, high))
 
     def scaled(self, factor: Doubles, axis: int | None) -> Sum:
         """Times a constant per tensor or per channel."""
         own = self._axis(axis)
+        with np.errstate(invalid="ignore"):
+            limits = [np.where(factor == 0, 0, limit * factor) for limit in (self.low, self.high)]
         return replace(self, terms=tuple(replace(term, scale=term.scale * factor) for term in self.terms),
-                       bias=self.bias * factor, axis=own)
+                       bias=self.bias * factor, axis=own, low=np.minimum(*limits), high=np.maximum(*limits))
 
     def shifted(self, amount: Doubles, axis: int | None) -> Sum:
         """Plus a constant per tensor or per channel."""
         own = self._axis(axis)
-        return replace(self, bias=self.bias + amount, axis=own)
+        return replace(self, bias=self.bias + amount, axis=own, low=self.low + amount, high=self.high + amount)
 
     def plus(self, other: Sum, sign: int, shape: Shape) -> Sum:
         """Plus or minus another sum; numpy broadcasting."""
+        if self.is_clamped or other.is_clamped:
+            raise UnsupportedNodeError("a sum with a tensor that is clamped before it is quantized", QUANTIZE_IT)
         a, b = (part._with_rank(len(shape)) for part in (self, other))
         terms = (*a.terms, *(replace(term, scale=term.scale * sign) for term in b.terms))
         if len(terms) > MAX_TERMS:
@@ -93,8 +116,8 @@ class Sum:
             raise UnsupportedNodeError("a sum of a convolution or matrix product and a tensor with more axes")
         terms = tuple(replace(term, source=with_rank(term.source, rank)) for term in self.terms
                       if isinstance(term.source, Laid))
-        return Sum(terms, self.bias, None if self.axis is None else self.axis + more, (1,) * more + self.shape,
-                   self.profile)
+        return replace(self, terms=terms, axis=None if self.axis is None else self.axis + more,
+                       shape=(1,) * more + self.shape)
 
     def _axis(self, axis: int | None) -> int | None:
         if axis is not None and self.axis is not None and axis != self.axis:
@@ -112,6 +135,18 @@ class Sum:
 
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
+        lows, highs = (np.clip(form.quantize(limit.astype(np.float32)), low, high) for limit in (self.low, self.high))
+        result = self._rounded(builder, form, int(lows.min()), int(highs.max()))
+        for kind, limits in (("MAXIMUM", lows), ("MINIMUM", highs)):
+            if limits.min() < limits.max():
+                # per channel, which is the last axis stored
+                index = builder.constant(limits.astype(form.dtype), form.quantization)
+                output = builder.op(kind, (result.tensor, index), builder.shape(result.tensor), form.dtype,
+                                    form.quantization)
+                result = replace(result, tensor=output)
+        return result
+
+    def _rounded(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         fused = self._fused()
         if fused is not None:
             with np.errstate(all="ignore"):

@@ -78,19 +78,20 @@ def integers(builder: Builder, value: Value) -> tuple[Laid, float]:
 
 def _not_quantized(value: Region, reason: str) -> UnsupportedNodeError:
     if isinstance(value.base, Entry):
-        return UnsupportedNodeError("arithmetic on the model's float input",
-                                    "quantize the input first, or prepare it before it is given to the model")
+        return UnsupportedNodeError(
+            "arithmetic on the model's float input, which is not quantized before it",
+            "use a quantizer that annotates this op, or prepare the input before it is given to the model")
     return UnsupportedNodeError(reason, QUANTIZE_IT)
 
 
 def as_sum(builder: Builder, value: Value, profile: str) -> Sum:
-    """The value as an unclamped sum."""
+    """The value as a sum with its limits."""
     source = region(value)
-    if source.bare and isinstance(source.base, Sum):
-        return source.base
+    if not source.moves and isinstance(source.base, Sum):
+        return source.base.clamped(source.low, source.high)
     function = pointwise(source)
     if function is None:
-        raise _not_quantized(source, "a sum with a tensor that is clamped, pooled or moved before it is quantized")
+        raise _not_quantized(source, "a sum with a tensor that is pooled or moved before it is quantized")
     if function.affine is not None:
         tensor, (factor, bias) = function.source, function.affine
     else:
