@@ -55,7 +55,7 @@ class Digits(nn.Module):
         self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
         self.last = nn.Linear(8, 10)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x):  # without annotations: TorchScript of FX cannot read them
         """Logits of images [N, 3, 12, 12]."""
         x = torch.relu(self.norm(self.first(x)))
         y = functional.max_pool2d(torch.relu(self.depthwise(x) + x), 2)

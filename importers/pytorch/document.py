@@ -24,6 +24,8 @@ DTYPES = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16
 _STRIDED = 7
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,1023}", re.ASCII)
+#: Brackets, quotes, and escaped characters, which are neither.
+_STRUCTURE = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 _EXPRESSION = re.compile(r"[A-Za-z0-9_ (),='+*/-]{1,256}", re.ASCII)
 
 
@@ -45,16 +47,19 @@ def parse(content: memoryview, source: str, place: str) -> Any:
         raise corrupt("not the JSON that torch writes", source, place) from None
 
 
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
-
 def _check_nesting(content: memoryview, source: str, place: str) -> None:
     # before the parser, whose own limit is the interpreter's stack
-    depth = 0
-    for match in re.finditer(rb"[\[{]|[\]}]", _STRING.sub(b"", content)):
-        depth += 1 if match[0] in b"[{" else -1
-        if depth > MAX_NESTING:
-            raise corrupt(f"JSON nested more than {MAX_NESTING} deep", source, place)
+    depth, quoted = 0, False
+    for match in _STRUCTURE.finditer(content):
+        token = match[0]
+        if token == b'"':
+            quoted = not quoted
+        elif not quoted and token in b"[{":
+            depth += 1
+            if depth > MAX_NESTING:
+                raise corrupt(f"JSON nested more than {MAX_NESTING} deep", source, place)
+        elif not quoted and token in b"]}":
+            depth -= 1
 
 
 def _integer(text: str) -> int:

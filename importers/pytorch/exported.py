@@ -218,10 +218,10 @@ class _Reader:
             return self._ref(content)
         if kind == "as_tensors":
             return [self._ref(item) for item in fields.list(content, MAX_LIST)]
-        if kind in ("as_optional_tensor", "as_optional_tensors"):
-            items = [self._argument(item) for item in ([content] if kind == "as_optional_tensor"
-                                                       else fields.list(content, MAX_LIST))]
-            return items[0] if kind == "as_optional_tensor" else items
+        if kind == "as_optional_tensor":
+            return self._optional(content)
+        if kind == "as_optional_tensors":
+            return [self._optional(item) for item in fields.list(content, MAX_LIST)]
         if kind == "as_int":
             return fields.integer(content)
         if kind == "as_ints":
@@ -245,6 +245,10 @@ class _Reader:
         if kind in ("as_memory_format", "as_layout", "as_device", "as_sym_bool", "as_sym_float"):
             return kind  # where a tensor lies and conditions on sizes change no value
         refusals.argument(kind, self.archive.source)
+
+    def _optional(self, value: Any) -> Argument:
+        kind, content = self.fields.variant(value)
+        return None if kind == "as_none" else self._ref(content)
 
     def _ref(self, content: Any) -> Argument:
         name = self.fields.name(self.fields.field(content, "name"))
