@@ -200,9 +200,10 @@ def _copies(count: int, kind: str) -> bytes:
     """One stored tensor, moved again and again."""
     net = Net()
     value = net.node("DequantizeLinear", net.constant(np.zeros((512, 1024)), "int8"), net.constant(0.1))
-    for index in range(count):
-        value = net.node("Reshape", value, net.constant([1024, 512] if index % 2 else [512, 1024], "int64")) \
-            if kind == "Reshape" else net.node("Transpose", value)
+    for _ in range(count):
+        value = net.node("Transpose", value)
+        if kind == "Reshape":  # which copies what has been transposed
+            value = net.node("Reshape", value, net.constant([512, 1024], "int64"))
     parameters = [net.constant(0.1), net.constant(0, "uint8")]
     x = net.node("DequantizeLinear", net.node("QuantizeLinear", "x", *parameters), *parameters)
     data: bytes = net.build((1, 1024), net.node("MatMul", x, value)).SerializeToString()
@@ -226,13 +227,12 @@ def _tiled(count: int) -> bytes:
     _copies(3000, "Reshape"), _tiled(40),
 ], ids=["doubling", "constantofshape", "expand", "transposes", "reshapes", "tiles"])
 def test_a_small_file_cannot_ask_for_much(data: bytes) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
-    try:
+    with pytest.raises((ModelFormatError, UnsupportedModelError)):
         load_graph(data)
-    except (ModelFormatError, UnsupportedModelError):
-        pass
-    assert time.perf_counter() - began < 10
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3 * 2**20  # in KiB
+    assert time.perf_counter() - began < 30
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 2**10  # in KiB
 
 
 def test_a_long_chain_is_read() -> None:
@@ -403,14 +403,14 @@ def _fuzz(seed: int, count: int) -> dict[str, int]:
 
 def test_mutated_files(tmp_path: Path) -> None:
     """Thousands of mutations in a process of its own, under a memory limit and a time limit per file."""
-    done = subprocess.run([sys.executable, "-m", "tests.test_importer_onnx_hostile", "1", "6000"], cwd=tmp_path, env={
+    done = subprocess.run([sys.executable, "-m", "tests.test_importer_onnx_hostile", "1", "4000"], cwd=tmp_path, env={
         "PYTHONPATH": ":".join([str(Path(__file__).parent.parent), *filter(None, sys.path)]),
         "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    assert sum(seen.values()) == 6000
+    assert sum(seen.values()) == 4000
     # mutations that nothing or everything survives would test nothing
-    assert seen["circuit"] > 60 and seen["ModelFormatError"] > 600 and seen["UnsupportedModelError"] > 60
+    assert seen["circuit"] > 40 and seen["ModelFormatError"] > 400 and seen["UnsupportedModelError"] > 40
 
 
 if __name__ == "__main__":

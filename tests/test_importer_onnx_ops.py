@@ -169,6 +169,8 @@ CASES: list[Case] = [
         "ReduceMax", "ReduceMin", "ReduceMean")),
     ("sqrt", IMAGE, lambda net, x: net.node("Sqrt", net.node("Relu", x))),
     ("clip", IMAGE, unary("Clip", (0.0, 1.5))), ("clip above", IMAGE, unary("Clip", (None, 1.5))),
+    ("clip stored", IMAGE, lambda net, x: net.node("Clip", x, *(net.node("DequantizeLinear", net.constant(
+        bound, "uint8"), *scales(net, 0.01, 100)) for bound in (90, 220)))),
     ("leakyrelu alpha", IMAGE, unary("LeakyRelu", alpha=0.3)), ("elu alpha", IMAGE, unary("Elu", alpha=0.5)),
     ("hardsigmoid alpha", IMAGE, unary("HardSigmoid", alpha=0.3, beta=0.1)),
     ("prelu", IMAGE, lambda net, x: net.node("PRelu", x, net.weights(4, 1, 1))),

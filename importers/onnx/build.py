@@ -11,8 +11,8 @@ from mpc_bridge.importers.base import printable
 from mpc_bridge.importers.onnx.proto import MAX_NODES, Array, corrupt
 from mpc_bridge.importers.qdq.graph import Node, Value
 
-#: Bytes of stored and derived tensors that are copied; one file holds at most 2 GiB.
-MAX_COPIED = 2**32
+#: Bytes that copies of stored tensors may take: some, and as often what the file holds.
+FREE_COPIES, COPIES = 2**26, 8
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,14 @@ Operand = Constant | Stored | Activation
 class Builder:
     """Collects nodes and constants under unique, printable names."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, stored: int) -> None:
+        """``stored``: bytes of all tensors of the file."""
         self.source = source
         self.nodes: list[Node] = []
         self.constants: dict[str, Array] = {}
         self._names: set[str] = set()
         self._written: dict[Operand, str] = {}
-        self._copied = 0
+        self._left = FREE_COPIES + COPIES * stored
 
     def fresh(self, name: str) -> str:
         """A unique printable name, ``name`` itself where it is one."""
@@ -89,9 +90,9 @@ class Builder:
         Raises:
             ModelFormatError: the file asks for many times its own size.
         """
-        self._copied += size
-        if self._copied > MAX_COPIED:
-            raise corrupt("its constants, as the nodes combine them, take more than 4 GiB", self.source)
+        self._left -= size
+        if self._left < 0:
+            raise corrupt("its constants, as the nodes combine them, take many times their own size", self.source)
 
     def write(self, kind: str, name: str, inputs: Sequence[str], outputs: Sequence[str],
               attributes: dict[str, Value]) -> None:

@@ -51,7 +51,9 @@ def read(model: FileModel, name: str, profile: str, sha256: str) -> Graph:
 class _Reader:
     def __init__(self, model: FileModel) -> None:
         self.model = model
-        self.builder = Builder(model.source)
+        attributes = (value for node in model.nodes for value in node.attributes.values())
+        stored = [*model.tensors.values(), *(value for value in attributes if isinstance(value, np.ndarray))]
+        self.builder = Builder(model.source, sum(array.nbytes for array in stored))
         #: None: the node that produces it was refused
         self.values: dict[str, Operand | None] = {
             name: Constant(name, array) for name, array in model.tensors.items()}

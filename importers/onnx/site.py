@@ -146,7 +146,11 @@ class Site:
             raise self.corrupt(f"input {position}: {error}") from error
 
     def scalar(self, position: int) -> float | None:
-        """A constant float input with one entry."""
+        """A constant float input with one entry; quantizers write some as integers."""
+        value = self.operand(position)
+        if isinstance(value, Stored) and value.array.size == 1:
+            scale, zero_point = value.quantization.scale[0], value.quantization.zero_point[0]
+            return float(np.float32(int(value.array.reshape(-1)[0]) - zero_point) * np.float32(scale))
         array = self.constant(position)
         if array is None:
             return None
