@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc_bridge.backends.replicated.channels import ChannelConstants, Channels
 from mpc_bridge.backends.replicated.compile import NEXT, OWN, TO_NEXT, TO_PREVIOUS, compile_roles
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size, read_share
 from mpc_bridge.backends.replicated.roles import Third, thirds
@@ -21,30 +22,12 @@ from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
-from mpc_bridge.backends.sharing.requantize import (
-    WIDTH,
-    RequantizeShape,
-    requantize_circuit,
-    tie_operands,
-    to_ring_circuit,
-)
+from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, requantize_circuit, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.kernels import packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Linear, Requantize, Value
 from mpc_bridge.runtime.session import Session
-
-
-@dataclass(frozen=True)
-class ChannelConstants:
-    """Public constants of a requantise step, from some channel on, one per channel.
-
-    ``moved`` is what the tie rule adds to the right operand to look again; None without the rule.
-    """
-
-    multiplier: DeviceBuffer
-    constant: DeviceBuffer
-    moved: DeviceBuffer | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +61,7 @@ class Rep3:
         self._keys = b""
         self._scratch = Scratch(self.device)
         self._programs: dict[tuple[Circuit, int], Microprogram] = {}
-        self._channels: dict[tuple[int, int], ChannelConstants] = {}
+        self._channels = Channels(session.device)
 
     @property
     def soundness_bits(self) -> float | None:
@@ -221,14 +204,14 @@ class Rep3:
         circuit = requantize_circuit(shape)
         lanes = [self._lane(circuit, part, slot) for slot, part in enumerate(parts)]
         for part, lane in zip(parts, lanes, strict=True):
-            constants = self._channel_constants(step, first + part.start)
+            constants = self._channels.constants(step, first + part.start)
             role = part.role(self.party)
             own, following = (c[part.start : part.end] for c in x.components)
             operand = self._operand(lane, role, own, following, constants, shape)
             lane.fill(0, operand, shape.bits)
             if role != 0 and constants.moved is not None and shape.tie is not None:
                 ones = self._ones(len(constants.moved))
-                moved = self._per_channel(operand, ones, constants.moved)
+                moved = self._channels.affine(operand, ones, constants.moved)
                 lane.fill(shape.bits, moved, shape.tie_planes, shape.tie.bit)
         right = shape.bits + shape.tie_planes
         return self._two_sided(parts, lanes, x.size, right, shape.ring, bool(circuit.shared_outputs))
@@ -246,8 +229,8 @@ class Rep3:
     ) -> DeviceBuffer:
         """This role's operand of ``acc * multiplier + constant``: the sum of two components, or the third."""
         if role == 0:
-            return self._per_channel(self.device.ring_add(own, following), constants.multiplier, constants.constant)
-        return self._per_channel(following if role == 1 else own, constants.multiplier)
+            return self._channels.affine(self.device.ring_add(own, following), constants.multiplier, constants.constant)
+        return self._channels.affine(following if role == 1 else own, constants.multiplier)
 
     def _planes(self, program: Microprogram, lanes: int, slot: int) -> DeviceBuffer:
         """Registers for one run."""
@@ -313,34 +296,6 @@ class Rep3:
                 {self._next: [i[TO_PREVIOUS] for i in incoming], self._previous: [i[TO_NEXT] for i in incoming]},
                 label=f"circuit round {stage}",
             )
-
-    def _channel_constants(self, step: Requantize, first: int) -> ChannelConstants:
-        """The step's constants for elements from ``first`` on, whose channel is the first one of the result."""
-        offset = first % len(step.multiplier)
-        key = (step.output, offset)
-        known = self._channels.get(key)
-        if known is None:
-
-            def turned(values: Sequence[int]) -> DeviceBuffer:
-                return self.device.from_host(np.roll(np.array([v % 2**64 for v in values], np.uint64), -offset))
-
-            constant, moved = tie_operands(step)
-            known = ChannelConstants(
-                turned(step.multiplier), turned(constant), None if moved is None else turned(moved)
-            )
-            self._channels[key] = known
-        return known
-
-    def _per_channel(self, x: DeviceBuffer, m: DeviceBuffer, c: DeviceBuffer | None = None) -> DeviceBuffer:
-        """``x * m + c`` with channels along x; the last round of channels may be incomplete."""
-        out = self.device.empty(len(x), np.uint64)
-        whole = len(x) // len(m) * len(m)
-        if whole:
-            self.device.ring_channel_affine(x[:whole], m, c, out[:whole])
-        if whole < len(x):
-            rest = len(x) - whole
-            self.device.ring_channel_affine(x[whole:], m[:rest], None if c is None else c[:rest], out[whole:])
-        return out
 
     def _two_sided(
         self, parts: Sequence[Third], lanes: Sequence[PlaneLane], size: int, right: int, ring: int, planes: bool

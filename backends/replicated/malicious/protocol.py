@@ -20,6 +20,7 @@ from math import log2
 
 import numpy as np
 
+from mpc_bridge.backends.replicated.channels import ChannelConstants
 from mpc_bridge.backends.replicated.compile import NEXT, OWN
 from mpc_bridge.backends.replicated.malicious.boolean import BATCH_GATES, BooleanVerifier, Record
 from mpc_bridge.backends.replicated.malicious.checks import INPUT_AGREEMENT
@@ -28,7 +29,7 @@ from mpc_bridge.backends.replicated.malicious.linear import BATCH_WORDS, Layer, 
 from mpc_bridge.backends.replicated.malicious.owner import component_size, input_width
 from mpc_bridge.backends.replicated.malicious.trust import PARTIES, Trust
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, read_share
-from mpc_bridge.backends.replicated.protocol import ChannelConstants, Rep3
+from mpc_bridge.backends.replicated.protocol import Rep3
 from mpc_bridge.backends.replicated.roles import TILE, Third
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
@@ -292,7 +293,7 @@ class Rep3Mac(Rep3):
         device = self.device
         components = {(role + side) % PARTIES: c for side, c in ((OWN, own), (NEXT, following))}
         scaled = {
-            number: self._per_channel(c, constants.multiplier, constants.constant if number == 0 else None)
+            number: self._channels.affine(c, constants.multiplier, constants.constant if number == 0 else None)
             for number, c in components.items()
         }
         for number in sorted(scaled.keys() & {0, 1}):
