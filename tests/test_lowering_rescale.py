@@ -215,13 +215,15 @@ def test_a_bare_accumulator_may_serve_two_sums_in_two_rings() -> None:
     check(net, net.circuit(first, second))
 
 
-def test_sums_that_no_ring_holds_are_refused() -> None:
+@pytest.mark.parametrize("terms", [1, 5])
+@pytest.mark.parametrize("biased", [False, True])
+def test_sums_that_no_ring_holds_are_refused(terms: int, biased: bool) -> None:
     net = FloatNet()
-    x = net.input((1, 1, 1, 2**14))
+    x = net.input((1, 1, 1, 2**16 // terms))
     acc = net.convolved(x, 2, rule="none", kernel=1)
-    terms = (acc,) * 5
+    circuit = net.circuit(net.rescale((acc,) * terms, ((2**31 - 1,),) * terms, 40, bias=[0, 0] if biased else None))
     with pytest.raises(UnsupportedModelError, match="61 bits"):
-        lower(net.circuit(net.rescale(terms, ((2**31 - 1,),) * 5, 40, bias=[0, 0])))
+        lower(circuit)
 
 
 def test_a_shared_bias_is_refused() -> None:

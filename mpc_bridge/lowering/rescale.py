@@ -21,6 +21,7 @@ from mpc_bridge.lowering.byte_functions import lower_elementwise
 from mpc_bridge.lowering.constants import TOP_BITS, Constants, Parity, search, signed_bits, tie_of
 from mpc_bridge.lowering.convolutions import bare_sum
 from mpc_bridge.lowering.program import Affine, Value
+from mpc_bridge.lowering.rescale_bounds import Term
 from mpc_bridge.lowering.sum_constants import search_sum
 from mpc_bridge.lowering.thresholds import find_thresholds, rational
 
@@ -82,8 +83,9 @@ def _one_term(builder: Builder, index: int) -> None:
     """A bare accumulator, or an activation with a multiplier per channel: its steps, and constants for them."""
     circuit, op = builder.circuit, builder.circuit.ops[index]
     ((least, greatest),) = rescale_bounds.ranges(circuit, op, _values(builder, index))
-    count = rescale_bounds.channels(circuit, op)
-    distinct, rows = np.unique(np.array(rescale_bounds.multipliers(op, count)[0], np.int64), return_inverse=True)
+    (row,) = rescale_bounds.multipliers(op, rescale_bounds.channels(circuit, op))
+    rescale_bounds.summed([Term(row, least, greatest)], f"op {op.name}")
+    distinct, rows = np.unique(np.array(row, np.int64), return_inverse=True)
     zero, low, high = _levels(builder, index)
     whole = np.full(len(distinct), 1 << cast(int, op.attributes["shift"]), np.int64)
     shifts = np.zeros(len(distinct), np.int64)
