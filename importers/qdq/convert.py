@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from mpc_bridge.circuit.graph import Circuit, Quantization
 from mpc_bridge.circuit.verify import verify
 from mpc_bridge.errors import CircuitError, ModelFormatError, UnsupportedModelError
@@ -165,7 +167,10 @@ class _Conversion:
         try:
             stored = tuple(value for value in inputs if isinstance(value, Constant))
             if len(stored) == len([value for value in inputs if value is not None]):
-                return [fold(node, self._graph.source, stored, shapes[0])]
+                folded = fold(node, self._graph.source, stored, shapes[0])
+                if all(not np.shares_memory(folded.array, value.array) for value in stored):
+                    self._builder.spend(folded.array.nbytes)
+                return [folded]
             if node.kind not in KINDS and node.kind != "Split":
                 raise UnsupportedNodeError("it has no exact integers", "`mpc-bridge ops` lists what is supported")
             return convert_node(Site(self._builder, node, inputs, tuple(
