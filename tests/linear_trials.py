@@ -53,7 +53,7 @@ class Dealt:
         x = tuple(self._x[c].copy() for c in held)
         w = tuple(device.wide_from_ring(self._w[c]).reshape(-1, 2) for c in held)
         z = tuple(np.stack([wide_from_int(v) for v in self._z[c]]) for c in held)
-        return Layer(self.geometry, False, x, (0, 0), w, z, self.ring)  # type: ignore[arg-type]
+        return Layer(self.geometry, False, x, (0, 0), w, z, self.ring, 64)  # type: ignore[arg-type]
 
 
 class Cheating(LinearVerifier):

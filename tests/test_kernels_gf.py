@@ -10,7 +10,7 @@ import pytest
 
 from mpc_bridge.errors import KernelError
 from mpc_bridge.kernels import Device, cpu_device, plane_stride
-from mpc_bridge.kernels.gf import PARTS, TILE_LANES, Weights, piece_length, tile_count
+from mpc_bridge.kernels.gf import ABSENT, PARTS, TILE_LANES, Weights, piece_length, tile_count
 
 KEY_A, KEY_B = bytes(range(16)), bytes(range(100, 116))
 Words = np.ndarray
@@ -117,6 +117,10 @@ def test_folds(device: Device, length: int, arity: int) -> None:
 # ---- rows of records ----
 
 
+def absent_now_and_then(generator: np.random.Generator, registers: np.ndarray) -> np.ndarray:
+    return np.where(generator.random(registers.shape) < 0.3, np.int32(ABSENT), registers)
+
+
 @dataclass
 class Record:
     """A random record with junk past its lanes; ``words[register, tile, part]`` is what its lanes hold."""
@@ -140,9 +144,9 @@ class Record:
             planes,
             words,
             lanes,
-            generator.integers(0, registers, (rows, 4), dtype=np.int32),
+            absent_now_and_then(generator, generator.integers(0, registers, (rows, 4), dtype=np.int32)),
             generator.integers(0, groups, rows, dtype=np.int32),
-            generator.integers(0, registers, (groups, 2), dtype=np.int32),
+            absent_now_and_then(generator, generator.integers(0, registers, (groups, 2), dtype=np.int32)),
             Weights(KEY_A, 77, first, groups),
         )
 
@@ -155,7 +159,12 @@ class Record:
 
     def operand(self, column: int) -> Words:
         """``[rows, tiles, parts]``."""
-        return np.asarray(self.words[self.rows[:, column]], np.uint64)
+        return self.component(self.rows[:, column])
+
+    def component(self, registers: np.ndarray) -> Words:
+        """``[*registers, tiles, parts]``: zero where the component is absent."""
+        present = (registers != ABSENT)[..., None, None]
+        return np.where(present, self.words[registers], np.uint64(0))
 
 
 # tiles: one partial of less than a word, one full, two with a ragged end, three; rows below, at and above a batch of 32
@@ -190,7 +199,7 @@ def test_first_fold(device: Device, record: Record) -> None:
 
 def test_z_sum(device: Device, record: Record) -> None:
     nu = elements(np.random.default_rng(1), PARTS)
-    words = record.words[record.z]  # [groups, 2, tiles, parts]
+    words = record.component(record.z)  # [groups, 2, tiles, parts]
     inner = add_up(times(words, nu), 3)
     expected = add_up(times(inner, record.weight(device).T[:, None]), (0, 2))
     out = device.gf_z_sum(record.planes, record.lanes, record.z, record.weights, nu)
@@ -198,7 +207,8 @@ def test_z_sum(device: Device, record: Record) -> None:
     assert not device.gf_z_sum(record.planes, record.lanes, record.z, record.weights, nu, out).any()
 
 
-def test_lift(device: Device, record: Record) -> None:
+@pytest.mark.parametrize("factors", ["single", "shared"])
+def test_lift(device: Device, record: Record, factors: str) -> None:
     u, v = elements(np.random.default_rng(2), 2, PARTS)
     weight = record.weight(device)[:, record.group]  # [tiles, rows]
     lane = np.uint64(1) << np.arange(64, dtype=np.uint64)
@@ -208,11 +218,28 @@ def test_lift(device: Device, record: Record) -> None:
         bits = words[..., None, :] >> np.arange(64, dtype=np.uint64)[:, None] & np.uint64(1)
         return add_up(bits * factors, 3)  # [tiles, rows, 64]
 
-    factor = times(weight[..., None], lane)
-    expected = [times(combined(c, u), factor) for c in (0, 1)] + [combined(c, v) for c in (2, 3)]
-    out = device.gf_lift(record.planes, record.lanes, record.rows, record.group, record.weights, u, v)
+    scale = times(weight[..., None], lane)
+    a = [times(combined(c, u), scale) for c in (0, 1)]
+    b = [combined(c, v) for c in (2, 3)]
+    if factors == "single":
+        factor = np.arange(len(record.rows), dtype=np.int32)
+    else:
+        factor = np.cumsum(np.random.default_rng(3).integers(0, 2, len(record.rows)), dtype=np.int32)
+        factor -= factor[0]
+    first = np.flatnonzero(np.diff(factor, prepend=-1))
+    last = np.append(first[1:], len(factor)) - 1
+    expected = [np.bitwise_xor.reduceat(x, first, axis=1) for x in a] + [y[:, last] for y in b]
+    out = device.gf_lift(record.planes, record.lanes, record.rows, record.group, factor, record.weights, u, v)
     for array, wanted in zip(out, expected, strict=True):
         np.testing.assert_array_equal(array, wanted.reshape(-1))
+
+
+@pytest.mark.parametrize(("groups", "rows"), [(2, 70), (3, 200), (40, 129)])
+def test_first_fold_of_groups_of_rows(device: Device, groups: int, rows: int) -> None:
+    """Rows of one group next to each other, more of them than are multiplied at a time, and groups of one."""
+    record = Record.make(5000, 20, rows, groups)
+    record.group.sort()
+    test_first_fold(device, record)
 
 
 @pytest.mark.parametrize("lanes", [100, 4096 + 77])
@@ -237,7 +264,7 @@ def test_three_parties_verify_products(device: Device, lanes: int) -> None:
     assert add_up(times(nu, np.diagonal(cross))) == c
     c = add_up(times(times(u[:, None], v), cross))
 
-    vectors = [device.gf_lift(r, lanes, rows, row, weights, u, v) for r in records]
+    vectors = [device.gf_lift(r, lanes, rows, row, row, weights, u, v) for r in records]
     for arity in (4, 4, 32, 32):
         a, b = (add_up(np.stack([party[k] for party in vectors]), 0) for k in (0, 2))
         assert add_up(times(a, b)) == c
@@ -268,7 +295,8 @@ def test_bad_arguments_are_refused() -> None:
     bad_rows[-1, 3] = 9
     bad_group[-1] = 33
     negative = r.rows.copy()
-    negative[0, 0] = -1
+    negative[0, 0] = -2
+    each = np.arange(33, dtype=np.int32)
     overflow = Weights(KEY_A, 1, (1 << 64) - 33, 33)
     for call in (
         lambda: device.gf_mul(u, one),
@@ -290,10 +318,14 @@ def test_bad_arguments_are_refused() -> None:
         lambda: device.gf_first_fold(r.planes[:, ::2], r.lanes // 2, r.rows, r.group, r.weights),
         lambda: device.gf_z_sum(r.planes, r.lanes, r.z[1:], r.weights, u),
         lambda: device.gf_z_sum(r.planes, r.lanes, r.z, r.weights, one),
-        lambda: device.gf_z_sum(r.planes, r.lanes, r.z + np.int32(9), r.weights, u),
-        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, r.weights, u, one),
-        lambda: device.gf_lift(r.planes, r.lanes, bad_rows, r.group, r.weights, u, u),
-        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, r.weights, u, u, (u, u, u, u)),
+        lambda: device.gf_z_sum(r.planes, r.lanes, r.z + np.int32(10), r.weights, u),
+        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, each, r.weights, u, one),
+        lambda: device.gf_lift(r.planes, r.lanes, bad_rows, r.group, each, r.weights, u, u),
+        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, each, r.weights, u, u, (u, u, u, u)),
+        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, each[1:], r.weights, u, u),
+        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, each + np.int32(1), r.weights, u, u),
+        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, 2 * each, r.weights, u, u),
+        lambda: device.gf_lift(r.planes, r.lanes, r.rows, r.group, each[::-1].copy(), r.weights, u, u),
     ):
         with pytest.raises(KernelError):
             call()

@@ -72,14 +72,22 @@ GEOMETRIES = {
 }
 
 
+LIMBS = [52, 64]
+
+
+def assert_limbs(buffer: np.ndarray, expected: Any, limb: int) -> None:
+    np.testing.assert_array_equal(numbers(buffer), np.asarray(expected, object) % (1 << 2 * limb))
+
+
 def layer_terms(name: str) -> tuple[list[int], np.random.Generator]:
     generator = rng(len(name), sum(name.encode()))
     return [-128, 0, (1 << 63) - 1][: 1 + len(name) % 3], generator
 
 
+@pytest.mark.parametrize("limb", LIMBS)
 @pytest.mark.parametrize("zeros", ["zeros", "no zeros"])
 @pytest.mark.parametrize("name", GEOMETRIES)
-def test_conv2d(device: Device, name: str, zeros: str) -> None:
+def test_conv2d(device: Device, name: str, zeros: str, limb: int) -> None:
     g = GEOMETRIES[name]
     x_zero, generator = layer_terms(name)
     if zeros == "no zeros":
@@ -87,35 +95,55 @@ def test_conv2d(device: Device, name: str, zeros: str) -> None:
     x = [words(generator, g.batch, g.in_height, g.in_width, g.in_channels) for _ in x_zero]
     w = [wide(generator, g.out_channels, *g.kernel, g.in_channels) for _ in x_zero]
     expected = sum(
-        np.tensordot(cells(g, a, zero), numbers(b), axes=((3, 4, 5), (1, 2, 3)))
+        np.tensordot(cells(g, low_bits(a, limb), zero), numbers(b), axes=((3, 4, 5), (1, 2, 3)))
         for a, b, zero in zip(x, w, x_zero, strict=True)
     )
-    z = device.wide_conv2d(g, x, x_zero, w)
+    packed_filters = device.wide_pack_filters(g, w, limb)
+    z = device.wide_conv2d(g, x, x_zero, packed_filters, limb)
     assert z.shape == (g.batch, g.out_height, g.out_width, g.out_channels, 2)
-    assert_numbers(z, expected)
+    assert_limbs(z, expected, limb)
     again = np.full_like(z, 77)
-    assert device.wide_conv2d(g, x, x_zero, w, again) is again
+    assert device.wide_conv2d(g, x, x_zero, packed_filters, limb, again) is again
     np.testing.assert_array_equal(again, z)
 
 
+def low_bits(x: np.ndarray, limb: int) -> np.ndarray:
+    return x & np.uint64((1 << limb) - 1)
+
+
+@pytest.mark.parametrize("limb", LIMBS)
 @pytest.mark.parametrize("multiplier", [1, 3])
-@pytest.mark.parametrize("name", ["padded", "strided", "dilated", "outside"])
-def test_depthwise2d(device: Device, name: str, multiplier: int) -> None:
+@pytest.mark.parametrize("name", ["padded", "strided", "dilated", "outside", "deep"])
+def test_depthwise2d(device: Device, name: str, multiplier: int, limb: int) -> None:
     dense = GEOMETRIES[name]
     g = Geometry(**{**dense.__dict__, "out_channels": dense.in_channels * multiplier})
     x_zero, generator = layer_terms(name)
     x = [words(generator, g.batch, g.in_height, g.in_width, g.in_channels) for _ in x_zero]
     w = [wide(generator, *g.kernel, g.out_channels) for _ in x_zero]
     expected = sum(
-        (cells(g, a, zero).repeat(multiplier, axis=-1) * numbers(b)).sum(axis=(3, 4))
+        (cells(g, low_bits(a, limb), zero).repeat(multiplier, axis=-1) * numbers(b)).sum(axis=(3, 4))
         for a, b, zero in zip(x, w, x_zero, strict=True)
     )
-    assert_numbers(device.wide_depthwise2d(g, x, x_zero, w), expected)
+    packed_filters = device.wide_pack_filters(g, w, limb, depthwise=True)
+    assert_limbs(device.wide_depthwise2d(g, x, x_zero, packed_filters, limb), expected, limb)
+
+
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_sums_of_the_greatest_limbs_do_not_overflow(device: Device, depthwise: bool) -> None:
+    """As many products as one sum may get, of factors with all bits set."""
+    side = 45 if depthwise else 1
+    g = Geometry(1, side, side, 1 if depthwise else 2048, 1, 1, 1, (side, side), (1, 1), (1, 1), 0, 0)
+    ones = np.full(2048 if not depthwise else side * side, (1 << 64) - 1, np.uint64)
+    w = np.full((ones.size, 2), (1 << 64) - 1, np.uint64)
+    filters = device.wide_pack_filters(g, [w], 52, depthwise)
+    z = (device.wide_depthwise2d if depthwise else device.wide_conv2d)(g, [ones], [0], filters, 52)
+    assert wide_to_int(z) == ones.size * ((1 << 52) - 1) * ((1 << 104) - 1) % (1 << 104)
 
 
 @pytest.mark.parametrize("name", GEOMETRIES)
 @pytest.mark.parametrize("zero", [0, -128, -(1 << 63)])
-def test_linear_check_combines_what_the_layer_computes(device: Device, name: str, zero: int) -> None:
+@pytest.mark.parametrize("limb", LIMBS)
+def test_linear_check_combines_what_the_layer_computes(device: Device, name: str, zero: int, limb: int) -> None:
     """``sum_i a_i b_i == c`` with a, b, c from the three combining kernels, and each against its definition."""
     g = GEOMETRIES[name]
     generator = rng(7, len(name))
@@ -123,14 +151,14 @@ def test_linear_check_combines_what_the_layer_computes(device: Device, name: str
         generator, g.out_channels, *g.kernel, g.in_channels
     )
     psi, chi = wide(generator, g.batch, g.out_height, g.out_width), wide(generator, g.out_channels)
-    a, b = device.wide_combine_weights(chi, w), device.wide_combine_patches(g, psi, x, zero)
+    a, b = device.wide_combine_weights(chi, w), device.wide_combine_patches(g, psi, x, zero, limb)
     assert b.shape == (*g.kernel, g.in_channels, 2)
     assert_numbers(a, np.tensordot(numbers(chi), numbers(w).reshape(g.out_channels, -1), axes=1))
-    assert_numbers(b, np.tensordot(numbers(psi), cells(g, x, zero), axes=3))
-    z = device.wide_conv2d(g, [x], [zero], [w])
+    assert_limbs(b, np.tensordot(numbers(psi), cells(g, low_bits(x, limb), zero), axes=3), limb)
+    z = device.wide_conv2d(g, [x], [zero], device.wide_pack_filters(g, [w], limb), limb)
     c = device.wide_bilinear(psi, chi, z)
     assert wide_to_int(c) == int((numbers(psi)[..., None] * numbers(chi) * numbers(z)).sum()) % M
-    np.testing.assert_array_equal(device.wide_dot(a, b), c)
+    assert (wide_to_int(device.wide_dot(a, b)) - wide_to_int(c)) % (1 << 2 * limb) == 0
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 255, 256, 257, 600])
@@ -198,6 +226,7 @@ def test_words_in_and_out(device: Device) -> None:
 def test_bad_arguments_are_refused() -> None:
     device = cpu_device()
     x, g = wide(rng(1), 6), GEOMETRIES["padded"]
+    image, filters = np.zeros(210, np.uint64), device.wide_pack_filters(g, [np.zeros(9 * 30, np.uint64)], 52)
     for call in (
         lambda: device.wide_add(x, wide(rng(1), 5)),
         lambda: device.wide_mul(x, x, np.empty(11, np.uint64)),
@@ -213,12 +242,18 @@ def test_bad_arguments_are_refused() -> None:
         lambda: device.wide_add_channel(x, wide(rng(1), 4)),
         lambda: device.wide_add_zero_share(KEY_A, b"short", 1, x),
         lambda: device.wide_combine_weights(wide(rng(1), 4), x),
-        lambda: device.wide_combine_patches(g, x, np.zeros(210, np.uint64), 0),
+        lambda: device.wide_combine_patches(g, x, image, 0, 52),
+        lambda: device.wide_combine_patches(g, wide(rng(1), 70), image, 0, 53),
         lambda: device.wide_bilinear(x, x, x),
-        lambda: device.wide_conv2d(g, [np.zeros(210, np.uint64)], [0], [np.zeros(9 * 15, np.uint64)]),
-        lambda: device.wide_conv2d(g, [np.zeros(210, np.uint64)], [1 << 63], [np.zeros(9 * 30, np.uint64)]),
-        lambda: device.wide_conv2d(g, [np.zeros(210, np.uint64)], [], [np.zeros(9 * 30, np.uint64)]),
-        lambda: device.wide_depthwise2d(g, [np.zeros(210, np.uint64)], [0], [np.zeros(9 * 10, np.uint64)]),
+        lambda: device.wide_pack_filters(g, [np.zeros(9 * 15, np.uint64)], 52),
+        lambda: device.wide_pack_filters(g, [np.zeros(9 * 30, np.uint64)], 51),
+        lambda: device.wide_pack_filters(g, [np.zeros(9 * 10, np.uint64)], 52, True),  # 5 filters on 3 channels
+        lambda: device.wide_conv2d(g, [image], [0], filters[1:], 52),
+        lambda: device.wide_conv2d(g, [image], [0], filters, 60),
+        lambda: device.wide_conv2d(g, [image], [1 << 63], filters, 52),
+        lambda: device.wide_conv2d(g, [image], [], filters, 52),
+        lambda: device.wide_conv2d(g, [image[1:]], [0], filters, 52),
+        lambda: device.wide_depthwise2d(g, [image], [0], filters, 52),
         lambda: device.wide_add(x.astype(np.int64), x),
         lambda: device.wide_add(x.reshape(-1)[::-1], x),
     ):

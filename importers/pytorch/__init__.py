@@ -160,9 +160,7 @@ class PyTorchImporter:
     suffixes: tuple[str, ...] = (".pt2", ".pt", ".pth", ".ptl")
     profiles: tuple[str, ...] = PROFILES
     kinds = EMITTED
-    # interpolation in floats is read for the sake of its refusal
-    operators: tuple[str, ...] = tuple(sorted(target.removeprefix("torch.ops.") for target in OPERATORS
-                                              if "bilinear" not in target))
+    operators: tuple[str, ...] = tuple(sorted({target.removeprefix("torch.ops.") for target in OPERATORS}))
     refusals: tuple[tuple[str, str], ...] = refusals.REFUSALS
 
     def sniff(self, data: bytes) -> bool:

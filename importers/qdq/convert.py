@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from mpc_bridge.circuit.graph import Circuit, Quantization
 from mpc_bridge.circuit.verify import verify
 from mpc_bridge.errors import CircuitError, ModelFormatError, UnsupportedModelError
@@ -167,10 +165,7 @@ class _Conversion:
         try:
             stored = tuple(value for value in inputs if isinstance(value, Constant))
             if len(stored) == len([value for value in inputs if value is not None]):
-                folded = fold(node, self._graph.source, stored, shapes[0])
-                if all(not np.shares_memory(folded.array, value.array) for value in stored):
-                    self._builder.spend(folded.array.nbytes)
-                return [folded]
+                return [fold(node, self._graph.source, stored, shapes[0])]
             if node.kind not in KINDS and node.kind != "Split":
                 raise UnsupportedNodeError("it has no exact integers", "`mpc-bridge ops` lists what is supported")
             return convert_node(Site(self._builder, node, inputs, tuple(

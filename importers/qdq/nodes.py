@@ -110,8 +110,6 @@ def _conv(site: Site) -> Value:
     x, factor = integers(site.builder, site.value(0))
     convert = linear.convolution if site.node.kind == "Conv" else linear.transposed_convolution
     weights = site.constant(1, "weights")
-    if site.node.kind == "ConvTranspose":
-        site.builder.spend(linear.spread_size(site.node, weights))
     return _with_bias(site, convert(site.builder.layer, site.node, x, factor, weights, site.shape), 1)
 
 

@@ -2,8 +2,8 @@
 
 An element is one ``uint64``, bit i the coefficient of ``X^i``, modulo ``X^64 + X^4 + X^3 + X + 1``. A *record* is the
 plane buffer of one bit-plane program, of which the first ``lanes`` lanes count; a *row* names four registers of it:
-``x_own``, ``x_next``, ``y_own``, ``y_next``. Rows are verified in tiles of :data:`TILE_LANES` lanes: 64 words (*parts*)
-of 64 lanes.
+``x_own``, ``x_next``, ``y_own``, ``y_next`` (:data:`ABSENT` for one that is zero in any case). Rows are verified in
+tiles of :data:`TILE_LANES` lanes: 64 words (*parts*) of 64 lanes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from mpc_bridge.kernels.buffers import Arguments, ByteArray, RingArray, size_err
 PARTS = 64
 #: Lanes of a tile.
 TILE_LANES = 64 * PARTS
+#: In place of a register: this component is zero, whatever the operands.
+ABSENT = -1
 
 RegisterArray = npt.NDArray[np.int32]
 
@@ -193,21 +195,31 @@ class BinaryField(Arguments):
         lanes: int,
         rows: RegisterArray,
         group: RegisterArray,
+        factor: RegisterArray,
         weights: Weights,
         u: RingArray,
         v: RingArray,
         out: tuple[RingArray, RingArray, RingArray, RingArray] | None = None,
     ) -> tuple[RingArray, RingArray, RingArray, RingArray]:
-        """The folded vectors ``(a_own, a_next, b_own, b_next)``, one element per row and lane of a part.
+        """The folded vectors ``(a_own, a_next, b_own, b_next)``, one element per factor and lane of a part.
 
-        Element ``(tile * rows + row) * 64 + b`` is ``weight * X^b * sum_i u[i] * (bit b of part i of x)`` for a,
-        ``sum_k v[k] * (bit b of part k of y)`` for b. Arguments as in :meth:`gf_first_fold`; ``out`` holds
-        ``tile_count(lanes) * rows * 64`` elements each.
+        Rows with the same y are one product ``(sum weight * x) * y``. Element ``(tile * factors + f) * 64 + b`` is
+        ``sum over the rows of f of weight * X^b * sum_i u[i] * (bit b of part i of x)`` for a, ``sum_k v[k] * (bit b
+        of part k of y)`` for b.
+
+        Args:
+            factor: ``[rows]``: numbers the factors y, 0, 1, … in the order of the rows.
+            out: ``tile_count(lanes) * factors * 64`` elements each.
+
+        Other arguments as in :meth:`gf_first_fold`.
         """
         _need("gf_lift", "u", u, PARTS)
         _need("gf_lift", "v", v, PARTS)
         record, operands = self._record("gf_lift", planes, lanes), self._rows("gf_lift", rows, group)
-        size = tile_count(lanes) * rows.shape[0] * 64
+        if factor.shape != group.shape:
+            raise KernelError(f"gf_lift: factor has shape {factor.shape}, {group.shape} is needed")
+        factors = int(factor[-1]) + 1 if factor.size else 0
+        size = tile_count(lanes) * factors * 64
         if out is None:
             a, b = np.empty((2, size), np.uint64), np.empty((2, size), np.uint64)
             out = (a[0], a[1], b[0], b[1])
@@ -217,6 +229,8 @@ class BinaryField(Arguments):
             *record,
             *operands,
             *self._weights(weights),
+            self._registers("gf_lift", factor),
+            factors,
             self._ring(u),
             self._ring(v),
             *[self._ring(array, True) for array in out],

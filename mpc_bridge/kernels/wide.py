@@ -41,35 +41,55 @@ class WideRing(Arguments):
 
     # ---- linear layers ----
 
+    def wide_pack_filters(
+        self, geometry: WindowGeometry, w: Sequence[RingArray], limb: int, depthwise: bool = False
+    ) -> RingArray:
+        """Filters as :meth:`wide_conv2d` or, depthwise, :meth:`wide_depthwise2d` want them.
+
+        Args:
+            w: wide, one array per term: ``[oc, kh, kw, ic]``, depthwise ``[kh, kw, oc]``.
+            limb: 52 or 64: weights count modulo ``2**(2 * limb)``.
+        """
+        size = geometry.out_channels * geometry.kernel[0] * geometry.kernel[1]
+        size *= 1 if depthwise else geometry.in_channels
+        filters = self._terms("wide_pack_filters", "a weight array (words)", w, 2 * size)
+        packed = np.empty(self._packed_size("wide_pack_filters", geometry, len(w), depthwise), np.uint64)
+        g = self._geometry(geometry)
+        status = self._lib.mpcb_wide_pack_filters(g, len(w), depthwise, filters, limb, self._ring(packed, True))
+        self._check(status, "wide_pack_filters")
+        return packed
+
     def wide_conv2d(
         self,
         geometry: WindowGeometry,
         x: Sequence[RingArray],
         x_zero: Sequence[int],
-        w: Sequence[RingArray],
+        packed: RingArray,
+        limb: int,
         out: RingArray | None = None,
     ) -> RingArray:
-        """``sum_t conv(x[t] - x_zero[t], w[t])`` over the cells inside the image, wide ``[b, oh, ow, oc, 2]``.
+        """``sum_t conv(x[t] % 2**limb - x_zero[t], w[t])`` over the cells inside the image, ``[b, oh, ow, oc, 2]``.
+
+        The result is wide, modulo ``2**(2 * limb)``.
 
         Args:
-            x: NHWC, one word per element: numbers in ``[0, 2**64)``.
+            x: NHWC, one word per element.
             x_zero: one signed 64-bit number per term.
-            w: wide ``[oc, kh, kw, ic]``, one array per term.
+            packed: all terms' filters from :meth:`wide_pack_filters` with the same ``limb``.
         """
-        size = geometry.out_channels * geometry.kernel[0] * geometry.kernel[1] * geometry.in_channels
-        return self._wide_layer("wide_conv2d", self._lib.mpcb_wide_conv2d, geometry, x, x_zero, w, size, out)
+        return self._wide_layer(self._lib.mpcb_wide_conv2d, False, geometry, x, x_zero, packed, limb, out)
 
     def wide_depthwise2d(
         self,
         geometry: WindowGeometry,
         x: Sequence[RingArray],
         x_zero: Sequence[int],
-        w: Sequence[RingArray],
+        packed: RingArray,
+        limb: int,
         out: RingArray | None = None,
     ) -> RingArray:
-        """:meth:`wide_conv2d` with one filter per output channel: ``w[t]`` is wide ``[kh, kw, oc]``."""
-        size = geometry.kernel[0] * geometry.kernel[1] * geometry.out_channels
-        return self._wide_layer("wide_depthwise2d", self._lib.mpcb_wide_depthwise2d, geometry, x, x_zero, w, size, out)
+        """:meth:`wide_conv2d` with one filter per output channel, packed ``depthwise``."""
+        return self._wide_layer(self._lib.mpcb_wide_depthwise2d, True, geometry, x, x_zero, packed, limb, out)
 
     def wide_combine_weights(self, chi: RingArray, w: RingArray) -> RingArray:
         """``out[i] = sum_o chi[o] * w[o, i]``, wide ``[inputs, 2]``; ``w`` is wide ``[chi elements, inputs]``."""
@@ -84,11 +104,14 @@ class WideRing(Arguments):
         self._check(status, "wide_combine_weights")
         return out
 
-    def wide_combine_patches(self, geometry: WindowGeometry, psi: RingArray, x: RingArray, x_zero: int) -> RingArray:
-        """``out[kh, kw, ic] = sum_p psi[p] * (x - x_zero)[cell of pixel p]``, wide ``[kh, kw, ic, 2]``.
+    def wide_combine_patches(
+        self, geometry: WindowGeometry, psi: RingArray, x: RingArray, x_zero: int, limb: int
+    ) -> RingArray:
+        """``out[kh, kw, ic] = sum_p psi[p] * (x % 2**limb - x_zero)[cell of pixel p]``, wide ``[kh, kw, ic, 2]``.
 
-        Cells outside the image contribute 0. The order is that of one dense filter and, as a depthwise layer has one
-        input channel per filter, that of all of a depthwise layer's filters; ``geometry.out_channels`` has no effect.
+        The result is known modulo ``2**(2 * limb)``. Cells outside the image contribute 0. The order is that of one
+        dense filter and, as a depthwise layer has one input channel per filter, that of all of a depthwise layer's
+        filters; ``geometry.out_channels`` has no effect.
 
         Args:
             psi: wide, one element per output pixel ``(b, oh, ow)``.
@@ -101,7 +124,7 @@ class WideRing(Arguments):
             raise size_error(name, "x", x.size, size)
         out = np.empty((*geometry.kernel, geometry.in_channels, 2), np.uint64)
         status = self._lib.mpcb_wide_combine_patches(
-            self._geometry(geometry), self._ring(psi), self._ring(x), _signed(name, x_zero), self._ring(out, True)
+            self._geometry(geometry), self._ring(psi), self._ring(x), _signed(name, x_zero), limb, self._ring(out, True)
         )
         self._check(status, name)
         return out
@@ -230,24 +253,30 @@ class WideRing(Arguments):
         self._check(call(self._ring(x), self._ring(y), self._ring(out, True), n), name)
         return out
 
+    def _packed_size(self, name: str, geometry: WindowGeometry, terms: int, depthwise: bool) -> int:
+        elements = self._ffi.new("size_t *")
+        self._check(self._lib.mpcb_wide_packed_size(self._geometry(geometry), terms, depthwise, elements), name)
+        return int(elements[0])
+
     def _wide_layer(
         self,
-        name: str,
         call: Any,
+        depthwise: bool,
         geometry: WindowGeometry,
         x: Sequence[RingArray],
         x_zero: Sequence[int],
-        w: Sequence[RingArray],
-        weights: int,
+        packed: RingArray,
+        limb: int,
         out: RingArray | None,
     ) -> RingArray:
-        if len(w) != len(x) or len(x_zero) != len(x):
-            raise KernelError(
-                f"{name}: {len(x)} inputs need as many zero points and weights, not {len(x_zero)} and {len(w)}"
-            )
+        name = "wide_depthwise2d" if depthwise else "wide_conv2d"
+        if len(x_zero) != len(x):
+            raise KernelError(f"{name}: {len(x)} inputs need as many zero points, not {len(x_zero)}")
+        wanted = self._packed_size(name, geometry, len(x), depthwise)
+        if packed.size != wanted:
+            raise size_error(name, "the packed weight array", packed.size, wanted)
         size = geometry.batch * geometry.in_height * geometry.in_width * geometry.in_channels
         arrays = self._terms(name, "an input array", x, size)
-        filters = self._terms(name, "a weight array (words)", w, 2 * weights)
         zeros = self._ffi.new("int64_t[]", [_signed(name, zero) for zero in x_zero])
         shape = (geometry.batch, geometry.out_height, geometry.out_width, geometry.out_channels, 2)
         if out is None:
@@ -255,8 +284,14 @@ class WideRing(Arguments):
         else:
             self._wide_need(name, "out", out, shape[0] * shape[1] * shape[2] * shape[3])
         g = self._geometry(geometry)
-        self._check(call(g, len(x), arrays, zeros, filters, self._ring(out, True)), name)
+        self._check(call(g, len(x), arrays, zeros, self._ring(packed), limb, self._ring(out, True)), name)
         return out
+
+
+def limb_bits(operand: int, result: int) -> int:
+    """The limb to compute a linear layer with: activations known modulo ``2**operand``, results wanted modulo
+    ``2**result``."""
+    return 52 if operand <= 52 and result <= 104 else 64
 
 
 def _signed(name: str, zero: int) -> int:

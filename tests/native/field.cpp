@@ -1,4 +1,6 @@
 // Arithmetic over GF(2^64) and batch verification at every CPU level.
+#include <algorithm>
+
 #include "levels.h"
 
 namespace native {
@@ -44,8 +46,15 @@ void test_record(size_t lanes, size_t row_count, size_t groups, uint64_t first) 
     for (int32_t& number : v) number = static_cast<int32_t>(next() % limit);
     return v;
   };
-  std::vector<int32_t> rows = numbers(4 * row_count, kRegisters), group = numbers(row_count, groups);
-  std::vector<int32_t> z = numbers(2 * groups, kRegisters);
+  const auto components = [&](size_t n) {
+    std::vector<int32_t> v = numbers(n, kRegisters + 2);
+    for (int32_t& number : v)
+      if (number >= static_cast<int32_t>(kRegisters)) number = MPCB_GF_ABSENT;
+    return v;
+  };
+  std::vector<int32_t> rows = components(4 * row_count), group = numbers(row_count, groups);
+  if (row_count % 2 != 0) std::sort(group.begin(), group.end());
+  std::vector<int32_t> z = components(2 * groups);
   const Words u = words(kParts), v = words(kParts);
   const auto first_fold = [&](uint64_t* acc) {
     return mpcb_gf_first_fold(planes.data(), kRegisters, stride, lanes, rows.data(), group.data(), row_count, groups,
@@ -58,15 +67,30 @@ void test_record(size_t lanes, size_t row_count, size_t groups, uint64_t first) 
   const Words acc = words(2 * kParts * kParts);
   same_at_every_level("gf_first_fold", acc.size(), acc, [&](uint64_t* out) { OK(first_fold(out)); });
   same_at_every_level("gf_z_sum", 2, words(2), [&](uint64_t* out) { OK(z_sum(out)); });
-  const size_t size = tiles * row_count * 64;
-  for (size_t which = 0; which < 4; which++)
-    same_at_every_level("gf_lift", size, Words(size), [&](uint64_t* out) {
-      Words others[4] = {Words(size), Words(size), Words(size), Words(size)};
-      uint64_t* arrays[4] = {others[0].data(), others[1].data(), others[2].data(), others[3].data()};
-      arrays[which] = out;
-      OK(mpcb_gf_lift(planes.data(), kRegisters, stride, lanes, rows.data(), group.data(), row_count, groups,
-                      key.data(), 9, first, u.data(), v.data(), arrays[0], arrays[1], arrays[2], arrays[3]));
-    });
+  // factors of one row, then of one to three
+  for (const uint64_t most : {1, 3}) {
+    std::vector<int32_t> factor(row_count);
+    for (size_t m = 1; m < row_count; m++) factor[m] = factor[m - 1] + (next() % most == 0);
+    const size_t factors = static_cast<size_t>(factor.back()) + 1, size = tiles * factors * 64;
+    const auto lift = [&](uint64_t* const* arrays) {
+      return mpcb_gf_lift(planes.data(), kRegisters, stride, lanes, rows.data(), group.data(), row_count, groups,
+                          key.data(), 9, first, factor.data(), factors, u.data(), v.data(), arrays[0], arrays[1],
+                          arrays[2], arrays[3]);
+    };
+    for (size_t which = 0; which < 4; which++)
+      same_at_every_level("gf_lift", size, Words(size), [&](uint64_t* out) {
+        Words others[4] = {Words(size), Words(size), Words(size), Words(size)};
+        uint64_t* arrays[4] = {others[0].data(), others[1].data(), others[2].data(), others[3].data()};
+        arrays[which] = out;
+        OK(lift(arrays));
+      });
+    uint64_t* const none[4] = {};
+    REFUSED(lift(none), MPCB_NULL_POINTER);
+    factor[0] = 1;
+    Words other(size + 64);
+    uint64_t* const arrays[4] = {other.data(), other.data(), other.data(), other.data()};
+    REFUSED(lift(arrays), MPCB_INDEX_OUT_OF_RANGE);
+  }
   Words out = acc;
   rows.back() = kRegisters;
   REFUSED(first_fold(out.data()), MPCB_INDEX_OUT_OF_RANGE);

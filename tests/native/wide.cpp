@@ -63,40 +63,58 @@ void test_layer(const mpcb_geometry& g, int terms) {
     ws.push_back(w.back().data());
     zero.push_back(static_cast<int64_t>(next()));
   }
-  Words z(2 * pixels * outputs);
-  for (const int64_t* zeros : {static_cast<const int64_t*>(nullptr), static_cast<const int64_t*>(zero.data())})
-    same_at_every_level("wide_conv2d", z.size(), Words(z.size()), [&](uint64_t* out) {
-      OK(mpcb_wide_conv2d(&g, terms, xs.data(), zeros, ws.data(), out));
-      copy(z.data(), out, 8 * z.size());
-    });
-  if (outputs % static_cast<size_t>(g.in_channels) == 0) {
-    std::vector<Words> filters;
-    for (int t = 0; t < terms; t++) {
-      filters.push_back(words(2 * taps * outputs));
-      ws[static_cast<size_t>(t)] = filters.back().data();
+  for (const unsigned limb : {52u, 64u}) {
+    const auto pack = [&](int depthwise) {
+      size_t elements = 0;
+      OK(mpcb_wide_packed_size(&g, terms, depthwise, &elements));
+      Words packed(elements);
+      same_at_every_level("wide_pack_filters", elements, packed, [&](uint64_t* out) {
+        OK(mpcb_wide_pack_filters(&g, terms, depthwise, ws.data(), limb, out));
+        copy(packed.data(), out, 8 * elements);
+      });
+      return packed;
+    };
+    Words z(2 * pixels * outputs);
+    const Words dense = pack(0);
+    for (const int64_t* zeros : {static_cast<const int64_t*>(nullptr), static_cast<const int64_t*>(zero.data())})
+      same_at_every_level("wide_conv2d", z.size(), Words(z.size()), [&](uint64_t* out) {
+        OK(mpcb_wide_conv2d(&g, terms, xs.data(), zeros, dense.data(), limb, out));
+        copy(z.data(), out, 8 * z.size());
+      });
+    if (outputs % static_cast<size_t>(g.in_channels) == 0) {
+      std::vector<Words> filters;
+      const std::vector<const uint64_t*> before = ws;
+      for (int t = 0; t < terms; t++) {
+        filters.push_back(words(2 * taps * outputs));
+        ws[static_cast<size_t>(t)] = filters.back().data();
+      }
+      const Words depthwise = pack(1);
+      same_at_every_level("wide_depthwise2d", z.size(), Words(z.size()), [&](uint64_t* out) {
+        OK(mpcb_wide_depthwise2d(&g, terms, xs.data(), zero.data(), depthwise.data(), limb, out));
+      });
+      ws = before;
     }
-    same_at_every_level("wide_depthwise2d", z.size(), Words(z.size()), [&](uint64_t* out) {
-      OK(mpcb_wide_depthwise2d(&g, terms, xs.data(), zero.data(), ws.data(), out));
+    if (terms != 1) continue;
+    // the linear check: what is combined of the operands gives what is combined of the results
+    const Words psi = words(2 * pixels), chi = words(2 * outputs);
+    Words a(2 * cells), b(2 * cells), c(2), product(2);
+    same_at_every_level("wide_combine_weights", a.size(), a, [&](uint64_t* out) {
+      OK(mpcb_wide_combine_weights(chi.data(), w[0].data(), outputs, cells, out));
+      copy(a.data(), out, 8 * a.size());
     });
+    same_at_every_level("wide_combine_patches", b.size(), b, [&](uint64_t* out) {
+      OK(mpcb_wide_combine_patches(&g, psi.data(), x[0].data(), zero[0], limb, out));
+      copy(b.data(), out, 8 * b.size());
+    });
+    same_at_every_level("wide_bilinear", c.size(), c, [&](uint64_t* out) {
+      OK(mpcb_wide_bilinear(psi.data(), chi.data(), z.data(), pixels, outputs, out));
+      copy(c.data(), out, 8 * c.size());
+    });
+    OK(mpcb_wide_dot(a.data(), b.data(), cells, product.data()));
+    const uint64_t known = limb == 64 ? ~uint64_t{0} : (uint64_t{1} << (2 * limb - 64)) - 1;
+    if (product[0] != c[0] || ((product[1] ^ c[1]) & known) != 0)
+      fail("the combinations of operands and results disagree");
   }
-  if (terms != 1) return;
-  // the linear check: what is combined of the operands gives what is combined of the results
-  const Words psi = words(2 * pixels), chi = words(2 * outputs);
-  Words a(2 * cells), b(2 * cells), c(2), product(2);
-  same_at_every_level("wide_combine_weights", a.size(), a, [&](uint64_t* out) {
-    OK(mpcb_wide_combine_weights(chi.data(), w[0].data(), outputs, cells, out));
-    copy(a.data(), out, 8 * a.size());
-  });
-  same_at_every_level("wide_combine_patches", b.size(), b, [&](uint64_t* out) {
-    OK(mpcb_wide_combine_patches(&g, psi.data(), x[0].data(), zero[0], out));
-    copy(b.data(), out, 8 * b.size());
-  });
-  same_at_every_level("wide_bilinear", c.size(), c, [&](uint64_t* out) {
-    OK(mpcb_wide_bilinear(psi.data(), chi.data(), z.data(), pixels, outputs, out));
-    copy(c.data(), out, 8 * c.size());
-  });
-  OK(mpcb_wide_dot(a.data(), b.data(), cells, product.data()));
-  if (product != c) fail("the combinations of operands and results disagree");
 }
 
 }  // namespace
@@ -113,9 +131,15 @@ void test_wide() {
   mpcb_geometry broken = geometries[0];
   uint64_t z[2];
   const uint64_t* arrays[] = {z};
-  REFUSED(mpcb_wide_conv2d(&broken, 0, arrays, nullptr, arrays, z), MPCB_BAD_ARGUMENT);
+  size_t elements;
+  REFUSED(mpcb_wide_conv2d(&broken, 0, arrays, nullptr, z, 52, z), MPCB_BAD_ARGUMENT);
+  REFUSED(mpcb_wide_conv2d(&broken, 1, arrays, nullptr, z, 53, z), MPCB_BAD_ARGUMENT);
+  REFUSED(mpcb_wide_conv2d(&broken, 1, arrays, nullptr, nullptr, 52, z), MPCB_NULL_POINTER);
+  REFUSED(mpcb_wide_packed_size(&broken, 1, 0, nullptr), MPCB_NULL_POINTER);
+  broken.out_channels = 7;
+  REFUSED(mpcb_wide_packed_size(&broken, 1, 1, &elements), MPCB_BAD_GEOMETRY);
   broken.dilation_width = 0;
-  REFUSED(mpcb_wide_conv2d(&broken, 1, arrays, nullptr, arrays, z), MPCB_BAD_GEOMETRY);
+  REFUSED(mpcb_wide_conv2d(&broken, 1, arrays, nullptr, z, 52, z), MPCB_BAD_GEOMETRY);
 }
 
 }  // namespace native

@@ -10,7 +10,7 @@ A word of 64 lanes of a row is a field element. With the rows' words in T = 64 p
    ``C_ik = sum mu word(x_i AND y_k)`` for all pairs of parts: one carry-less product per 64 gates, reshared with zero
    shares; the last diagonal entry is what makes ``sum nu_i C_ii = c``.
 2. Coin u, v: ``A = mu X^b sum u_i bit_b(x_i)``, ``B = sum v_k bit_b(y_k)``, ``c = sum u_i v_k C_ik``, and A·B = c is
-   claimed.
+   claimed. Rows with the same y make one element: their A are added up.
 3. The same on field elements, until the vectors have length one.
 4. ``[c2] = [a2][B]`` for a random a2; coin tau; open ``o = tau A + a2``; ``v = tau c + c2 - o B`` must be zero: open
    ``rho v`` for a secret random rho. Only that is ever opened, so a failure tells nothing.
@@ -123,20 +123,20 @@ class BooleanVerifier:
             weights.append(Weights(coin, _WEIGHTS, first, r.verified.claims))
             first += r.tiles * r.verified.claims
             device.gf_first_fold(r.planes, r.lanes, *r.verified.cross_terms, weights[-1], products)
-            device.gf_z_sum(r.planes, r.lanes, r.verified.totals, weights[-1], nu, totals)
+            device.gf_z_sum(r.planes, r.lanes, r.verified.sparse_totals, weights[-1], nu, totals)
         crossed = self._reshare(device.gf_reduce(products), "first fold")
         claim = (totals[0:1], totals[1:2])
         self._complete(crossed, claim, nu)
         challenge = self._trust.coin()
         u, v = self._expand(challenge, _FIRST, PARTS), self._expand(challenge, _SECOND, PARTS)
         claim = self._combine(crossed, u, v)
-        lengths = [r.tiles * len(r.verified.rows) * PARTS for r in records]
+        lengths = [r.tiles * r.verified.factor_count * PARTS for r in records]
         lifted = [self._scratch.take(f"vector {i}", 8 * sum(lengths)).view(np.uint64) for i in range(4)]
         at = 0
         for r, weight, length in zip(records, weights, lengths, strict=True):
             a_own, a_next, b_own, b_next = (array[at : at + length] for array in lifted)
             out = (a_own, a_next, b_own, b_next)
-            device.gf_lift(r.planes, r.lanes, r.verified.rows, r.verified.groups, weight, u, v, out)
+            device.gf_lift(r.planes, r.lanes, *r.verified.by_factor, weight, u, v, out)
             at += length
         return claim, ((lifted[0], lifted[1]), (lifted[2], lifted[3]))
 

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.backends.replicated.compile import FROM_NEXT, FROM_PREVIOUS, NEXT, OWN, Components, RoleCompiler
-from mpc_bridge.backends.replicated.malicious.relations import Claim, claims
+from mpc_bridge.backends.replicated.malicious.relations import Claim, claims, factored
 from mpc_bridge.backends.sharing.circuit import Circuit, Gate, Kind
 from mpc_bridge.backends.sharing.microcode import Microprogram, Op
+from mpc_bridge.kernels.gf import ABSENT
 
 Registers = npt.NDArray[np.int32]
 
@@ -23,9 +24,10 @@ class VerifiedProgram:
 
     Attributes:
         rows: int32 ``[rows, 4]``: registers of x own, x next, y own, y next, a product each.
-        groups: int32 ``[rows]``: the claim that the product belongs to.
-        crossing: which rows have a cross term at this role; the components of the others are zero planes in such a way
-            that its part of the product is zero.
+        groups: int32 ``[rows]``: the claim that the product belongs to, ascending.
+        factors: int32 ``[rows]``: numbers the wires that y is; rows with the same one can be added up before they are
+            multiplied by it.
+        zero: the register that stands for components that are zero at this role, whatever the operands.
         totals: int32 ``[claims, 2]``: registers of the claim's total, own and next.
         components: per component held as (own, next), the first register of its planes; None where this role has none.
     """
@@ -33,7 +35,8 @@ class VerifiedProgram:
     program: Microprogram
     rows: Registers
     groups: Registers
-    crossing: npt.NDArray[np.bool_]
+    factors: Registers
+    zero: int
     totals: Registers
     components: tuple[int, int]
 
@@ -43,9 +46,30 @@ class VerifiedProgram:
         return len(self.totals)
 
     @cached_property
+    def factor_count(self) -> int:
+        """How many different y there are."""
+        return int(self.factors.max(initial=-1)) + 1
+
+    @cached_property
     def cross_terms(self) -> tuple[Registers, Registers]:
-        """Rows and groups of the rows that have a cross term."""
-        return np.ascontiguousarray(self.rows[self.crossing]), np.ascontiguousarray(self.groups[self.crossing])
+        """Rows and groups of the products that have a cross term at this role."""
+        x_own, x_next, y_own, y_next = (self.rows != self.zero).T
+        crossing = (x_own & (y_own | y_next)) | (x_next & y_own)
+        return self._sparse(self.rows[crossing]), self.groups[crossing]
+
+    @cached_property
+    def by_factor(self) -> tuple[Registers, Registers, Registers]:
+        """Rows, groups and factors, those of one factor next to each other."""
+        order = np.argsort(self.factors, kind="stable")
+        return self._sparse(self.rows[order]), self.groups[order], self.factors[order]
+
+    @cached_property
+    def sparse_totals(self) -> Registers:
+        """:attr:`totals` without those that are zero."""
+        return self._sparse(self.totals)
+
+    def _sparse(self, registers: Registers) -> Registers:
+        return np.where(registers == self.zero, np.int32(ABSENT), registers)
 
 
 class VerifyingCompiler(RoleCompiler):
@@ -68,20 +92,21 @@ class VerifyingCompiler(RoleCompiler):
         claimed = claims(self._circuit)
         zero = self._code.emit(Op.ZERO)
         kept = self._kept_planes(claimed, zero)
-        rows = [[*kept[x], *kept[y]] for claim in claimed for x, y in claim.pairs]
+        pairs = factored(claimed)
+        rows = [[*kept[x], *kept[y]] for x, y in pairs]
         groups = [number for number, claim in enumerate(claimed) for _ in claim.pairs]
         totals = [(zero, zero) if claim.total is None else kept[claim.total] for claim in claimed]
         wanted = sorted({zero}.union(*kept.values()))
         program = self._code.finish(len(self._interactive), wanted, later=1)
         real = np.zeros(wanted[-1] + 1, np.int32)
         real[wanted] = program.kept
-        table = real[np.array(rows, dtype=np.int64).reshape(-1, 4)]
-        x_own, x_next, y_own, y_next = (table != real[zero]).T
+        number = {wire: i for i, wire in enumerate(dict.fromkeys(y for _, y in pairs))}
         return VerifiedProgram(
             program,
-            table,
+            real[np.array(rows, dtype=np.int64).reshape(-1, 4)],
             np.array(groups, dtype=np.int32),
-            (x_own & (y_own | y_next)) | (x_next & y_own),
+            np.array([number[y] for _, y in pairs], dtype=np.int32),
+            int(real[zero]),
             real[np.array(totals, dtype=np.int64).reshape(-1, 2)],
             self._component_bases(),
         )

@@ -46,7 +46,7 @@ class Layer:
     """One product to check, components as (own, next).
 
     Attributes:
-        x: uint64 inputs; ``zero``: subtracted from them, per component.
+        x: uint64 inputs, of which ``limb`` bits count; ``zero``: subtracted from them, per component.
         w: wide weights; z: wide outputs before the bias, known modulo ``2^(ring + sigma)``.
     """
 
@@ -57,6 +57,7 @@ class Layer:
     w: Pair
     z: Pair
     ring: int
+    limb: int = 64
 
 
 class LinearVerifier:
@@ -114,7 +115,7 @@ class LinearVerifier:
         for side in (OWN, NEXT):
             weights = self._filters(g, chi, layer.w[side]) if layer.depthwise else self._rows(chi, layer.w[side])
             a.append(device.wide_shift_left(weights, shift))
-            b.append(device.wide_combine_patches(g, psi, layer.x[side], layer.zero[side]).reshape(-1, 2))
+            b.append(device.wide_combine_patches(g, psi, layer.x[side], layer.zero[side], layer.limb).reshape(-1, 2))
             c.append(device.wide_shift_left(device.wide_bilinear(psi, chi, layer.z[side]), shift))
         return (a[0], a[1]), (b[0], b[1]), (c[0], c[1])
 

@@ -38,6 +38,7 @@ from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, to_ring_circuit
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.kernels import packed_bytes
+from mpc_bridge.kernels.wide import limb_bits
 from mpc_bridge.lowering.program import Geometry, Input, Linear, Output, Program, Requantize, Value
 from mpc_bridge.runtime.session import Session
 
@@ -51,13 +52,15 @@ Pair = tuple[DeviceBuffer, DeviceBuffer]
 
 @dataclass(frozen=True)
 class WideWeights:
-    """Weights of one linear step: components (own, next) as wide elements, and own + next; the bias in the ring.
+    """Weights of one linear step: components (own, next) as wide elements; own + next and own, packed in limbs for the
+    products; the bias in the ring.
 
     ``waiting``: words that wait for their check with the product, where the weights are computed ones.
     """
 
     components: Pair
-    both: DeviceBuffer
+    packed: DeviceBuffer
+    limb: int
     bias: Pair | None
     waiting: int = 0
 
@@ -200,11 +203,13 @@ class Rep3Mac(Rep3):
 
     def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> WideWeights:  # type: ignore[override]
         """Any 64-bit components: those that the two holders have the same of, as a product's x is."""
-        own, following = (self.device.wide_from_ring(c).reshape(-1, 2) for c in weights.components)
-        both = self.device.wide_add(own, following)
+        device, limb = self.device, limb_bits(step.ring, step.ring + self._sigma)
+        own, following = (device.wide_from_ring(c).reshape(-1, 2) for c in weights.components)
+        terms = [device.wide_add(own, following), own]
+        packed = device.wide_pack_filters(step.geometry, terms, limb, step.depthwise)
         computed = self._values[step.inputs[1]].kind != "weight"
         addend = None if bias is None else (bias.components[OWN], bias.components[NEXT])
-        return WideWeights((own, following), both, addend, 4 * weights.size if computed else 0)
+        return WideWeights((own, following), packed, limb, addend, 4 * weights.size if computed else 0)
 
     def finish_setup(self) -> None:
         """Weights are what their owner shared before the first inference uses them."""
@@ -218,10 +223,11 @@ class Rep3Mac(Rep3):
         g, device = step.geometry, self.device
         zero = (step.zero if self.constant == OWN else 0, step.zero if self.constant == NEXT else 0)
         layer = device.wide_depthwise2d if step.depthwise else device.wide_conv2d
-        z = layer(g, x.components, zero, (packed.both, packed.components[OWN])).reshape(-1, 2)
+        z = layer(g, x.components, zero, packed.packed, packed.limb).reshape(-1, 2)
         fresh = self._reshared(z, step.ring, "product")
         own_x, next_x = x.components
-        product = Layer(g, step.depthwise, (own_x, next_x), zero, packed.components, fresh, step.ring)
+        held = (own_x, next_x)
+        product = Layer(g, step.depthwise, held, zero, packed.components, fresh, step.ring, packed.limb)
         self._linear.add(product, packed.waiting)
         cut = [device.wide_low(component, step.ring) for component in fresh]
         if packed.bias is not None:

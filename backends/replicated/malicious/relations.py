@@ -11,6 +11,7 @@ visible or not depending on a secret.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,6 +49,17 @@ def claims(circuit: Circuit) -> tuple[Claim, ...]:
         result += _carries(circuit, total)
     _require_bound(circuit, interactive)
     return tuple(result)
+
+
+def factored(claimed: Sequence[Claim]) -> list[Pair]:
+    """The products of all claims in order, the wire that more of them have in common second.
+
+    ``sum weight x * y`` over the products of one y is ``(sum weight x) * y``: verification's vectors are then as long
+    as there are different y, and mean the same.
+    """
+    products = [pair for claim in claimed for pair in claim.pairs]
+    uses = Counter(wire for pair in products for wire in pair)
+    return [(y, x) if uses[x] > uses[y] else (x, y) for x, y in products]
 
 
 def _require_bound(circuit: Circuit, interactive: Sequence[int]) -> None:

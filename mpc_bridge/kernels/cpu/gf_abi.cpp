@@ -11,6 +11,7 @@ constexpr size_t kTileLanes = 4096;
 bool too_many(size_t n) { return n >= (size_t{1} << 40); }
 
 bool below(int32_t number, size_t count) { return number >= 0 && static_cast<size_t>(number) < count; }
+bool is_register(int32_t number, size_t count) { return number == MPCB_GF_ABSENT || below(number, count); }
 
 // The record itself; rows may be absent. Weight indices stay below 2^64 - 1.
 int check_record(const mpcb::GfRecord& record) {
@@ -26,7 +27,7 @@ int check_record(const mpcb::GfRecord& record) {
     return MPCB_NULL_POINTER;
   for (size_t m = 0; m < record.row_count; m++) {
     for (size_t i = 0; i < 4; i++)
-      if (!below(record.rows[4 * m + i], record.registers)) return MPCB_INDEX_OUT_OF_RANGE;
+      if (!is_register(record.rows[4 * m + i], record.registers)) return MPCB_INDEX_OUT_OF_RANGE;
     if (!below(record.group[m], record.groups)) return MPCB_INDEX_OUT_OF_RANGE;
   }
   return MPCB_OK;
@@ -94,20 +95,25 @@ int mpcb_gf_z_sum(const uint8_t* planes, size_t registers, size_t stride, size_t
   if (const int status = check_record(record)) return status;
   if (any_null(z) || any_null(nu) || any_null(out)) return MPCB_NULL_POINTER;
   for (size_t i = 0; i < 2 * groups; i++)
-    if (!below(z[i], registers)) return MPCB_INDEX_OUT_OF_RANGE;
+    if (!is_register(z[i], registers)) return MPCB_INDEX_OUT_OF_RANGE;
   active().gf_rows->z_sum(record, z, nu, out);
   return MPCB_OK;
 }
 
 int mpcb_gf_lift(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* rows,
                  const int32_t* group, size_t row_count, size_t groups, const uint8_t* key, uint64_t domain,
-                 uint64_t first, const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next,
-                 uint64_t* b_own, uint64_t* b_next) {
+                 uint64_t first, const int32_t* factor, size_t factors, const uint64_t* u, const uint64_t* v,
+                 uint64_t* a_own, uint64_t* a_next, uint64_t* b_own, uint64_t* b_next) {
   const mpcb::GfRecord record = {planes, registers, stride, lanes, rows, group, row_count, groups, key, domain, first};
-  if (lanes == 0 || row_count == 0) return MPCB_OK;
+  if (lanes == 0 || row_count == 0) return factors == 0 || lanes == 0 ? MPCB_OK : MPCB_BAD_SIZE;
   if (const int status = check_record(record)) return status;
-  if (any_null(u, v) || any_null(a_own, a_next, b_own, b_next)) return MPCB_NULL_POINTER;
-  active().gf_lift->lift(record, u, v, a_own, a_next, b_own, b_next);
+  if (any_null(u, v) || any_null(factor) || any_null(a_own, a_next, b_own, b_next)) return MPCB_NULL_POINTER;
+  // every factor is written: they are numbered 0, 1, ... in the order of the rows
+  if (factor[0] != 0) return MPCB_INDEX_OUT_OF_RANGE;
+  for (size_t m = 1; m < row_count; m++)
+    if (factor[m] != factor[m - 1] && factor[m] != factor[m - 1] + 1) return MPCB_INDEX_OUT_OF_RANGE;
+  if (static_cast<size_t>(factor[row_count - 1]) + 1 != factors) return MPCB_BAD_SIZE;
+  active().gf_lift->lift(record, factor, factors, u, v, a_own, a_next, b_own, b_next);
   return MPCB_OK;
 }
 }

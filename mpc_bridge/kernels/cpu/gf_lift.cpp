@@ -134,41 +134,71 @@ class LinearMap {
 #endif
 #endif
 
-// weight * X^b for each lane b.
-void lane_weights(uint64_t weight, uint64_t* lanes) {
-  for (size_t b = 0; b < 64; b++) {
-    lanes[b] = weight;
-    weight = weight << 1 ^ (0x1b & -(weight >> 63));
+// The sum over a factor's rows of weight * element, lane by lane, not reduced; and whether any row came.
+class WeightedSum {
+ public:
+  void clear() {
+    for (Products& sum : sums) sum = Products{};
+    any = false;
   }
-}
 
-void lift(const GfRecord& record, const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next,
-          uint64_t* b_own, uint64_t* b_next) {
+  void add(uint64_t weight, const uint64_t* elements) {
+    const Step w = broadcast(weight);
+    for (size_t j = 0; j < kSteps; j++) sums[j].add(load_step(elements + j * kStep), w);
+    any = true;
+  }
+
+  // times X^b in lane b
+  void store(const uint64_t* powers, uint64_t* out) const {
+    if (!any) {
+      memset(out, 0, 64 * sizeof *out);
+      return;
+    }
+    for (size_t j = 0; j < kSteps; j++) {
+      Products p;
+      p.add(sums[j].reduced(), load_step(powers + j * kStep));
+      store_step(out + j * kStep, p.reduced());
+    }
+  }
+
+ private:
+  static constexpr size_t kSteps = 64 / kStep;
+  Products sums[kSteps];
+  bool any = false;
+};
+
+void lift(const GfRecord& record, const int32_t* factor, size_t factors, const uint64_t* u, const uint64_t* v,
+          uint64_t* a_own, uint64_t* a_next, uint64_t* b_own, uint64_t* b_next) {
   const LinearMap left(u), right(v);
   Weights weights(record);
-  uint64_t index = ~uint64_t{0};  // of the weight in lane_weight: none yet
-  alignas(64) uint64_t lane_weight[64], parts[kParts], elements[64];
-  size_t out = 0;
+  alignas(64) uint64_t powers[64], parts[kParts], elements[64];
+  for (size_t b = 0; b < 64; b++) powers[b] = uint64_t{1} << b;
+  WeightedSum sums[2];
   for (size_t tile = 0; tile < tiles_of(record); tile++)
-    for (size_t m = 0; m < record.row_count; m++, out += 64) {
+    for (size_t m = 0; m < record.row_count; m++) {
       const int32_t* const row = record.rows + 4 * m;
-      const uint64_t wanted = weight_index(record, tile, static_cast<size_t>(record.group[m]));
-      if (wanted != index) {
-        index = wanted;
-        lane_weights(weights[index], lane_weight);
-      }
+      const size_t out = (tile * factors + static_cast<size_t>(factor[m])) * 64;
       uint64_t* const a[2] = {a_own + out, a_next + out};
       uint64_t* const b[2] = {b_own + out, b_next + out};
+      const bool first = m == 0 || factor[m] != factor[m - 1];
+      const bool last = m + 1 == record.row_count || factor[m] != factor[m + 1];
+      const uint64_t weight = weights[weight_index(record, tile, static_cast<size_t>(record.group[m]))];
       for (size_t component = 0; component < 2; component++) {
-        load_parts(record, tile, row[component], parts);
-        left(parts, elements);
-        for (size_t j = 0; j < 64; j += kStep) {
-          Products p;
-          p.add(load_step(elements + j), load_step(lane_weight + j));
-          store_step(a[component] + j, p.reduced());
+        WeightedSum& sum = sums[component];
+        if (first) sum.clear();
+        if (row[component] >= 0) {
+          load_parts(record, tile, row[component], parts);
+          left(parts, elements);
+          sum.add(weight, elements);
         }
-        load_parts(record, tile, row[2 + component], parts);
-        right(parts, b[component]);
+        if (!last) continue;
+        sum.store(powers, a[component]);
+        if (row[2 + component] >= 0) {
+          load_parts(record, tile, row[2 + component], parts);
+          right(parts, b[component]);
+        } else {
+          memset(b[component], 0, 64 * sizeof *b[component]);
+        }
       }
     }
 }

@@ -90,15 +90,20 @@ struct WideKernels {
   void (*unpack)(const uint8_t* in, size_t n, unsigned bits, uint64_t* x);
 };
 
-struct WideLinearKernels {
+struct WideLayerKernels {
+  void (*pack)(const mpcb_geometry& geometry, int terms, bool depthwise, const uint64_t* const* w, unsigned limb,
+               uint64_t* packed);
   // false: out of memory
   bool (*conv2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
-                 const uint64_t* const* w, uint64_t* z);
-  void (*depthwise2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
-                      const uint64_t* const* w, uint64_t* z);
+                 const uint64_t* packed, unsigned limb, uint64_t* z);
+  bool (*depthwise2d)(const mpcb_geometry& geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
+                      const uint64_t* packed, unsigned limb, uint64_t* z);
+};
+
+struct WideLinearKernels {
   void (*combine_weights)(const uint64_t* chi, const uint64_t* w, size_t outputs, size_t inputs, uint64_t* out);
   void (*combine_patches)(const mpcb_geometry& geometry, const uint64_t* psi, const uint64_t* x, int64_t x_zero,
-                          uint64_t* out);
+                          unsigned limb, uint64_t* out);
   void (*bilinear)(const uint64_t* psi, const uint64_t* chi, const uint64_t* z, size_t pixels, size_t outputs,
                    uint64_t* out);
 };
@@ -130,8 +135,8 @@ struct GfRowKernels {
 };
 
 struct GfLiftKernels {
-  void (*lift)(const GfRecord& record, const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next,
-               uint64_t* b_own, uint64_t* b_next);
+  void (*lift)(const GfRecord& record, const int32_t* factor, size_t factors, const uint64_t* u, const uint64_t* v,
+               uint64_t* a_own, uint64_t* a_next, uint64_t* b_own, uint64_t* b_next);
 };
 
 struct Kernels {
@@ -142,6 +147,7 @@ struct Kernels {
   const RingKernels* ring;
   const PlaneKernels* planes;
   const WideKernels* wide;
+  const WideLayerKernels* wide_layers;
   const WideLinearKernels* wide_linear;
   const GfKernels* gf;
   const GfRowKernels* gf_rows;
@@ -160,6 +166,7 @@ extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;
 extern const WideKernels wide_kernels;
+extern const WideLayerKernels wide_layer_kernels;
 extern const WideLinearKernels wide_linear_kernels;
 extern const GfKernels gf_kernels;
 extern const GfRowKernels gf_row_kernels;

@@ -12,6 +12,7 @@ const Kernels kernels = {
     .ring = &ring_kernels,
     .planes = &plane_kernels,
     .wide = &wide_kernels,
+    .wide_layers = &wide_layer_kernels,
     .wide_linear = &wide_linear_kernels,
     .gf = &gf_kernels,
     .gf_rows = &gf_row_kernels,

@@ -6,8 +6,6 @@ using mpcb::any_null;
 
 namespace {
 
-constexpr int kMostTerms = 16;
-
 bool too_many(size_t n) { return n >= (size_t{1} << 40); }
 
 // Checks n and the pointers of an elementwise call; calls body where there is work.
@@ -20,13 +18,29 @@ int elementwise(size_t n, Body body, Pointers... pointers) {
   return MPCB_OK;
 }
 
-int check_layer(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const uint64_t* const* w,
-                const uint64_t* z) {
+bool valid_limb(unsigned limb) { return limb == 52 || limb == 64; }
+
+// Words of packed filters; false where there are too many.
+bool packed_words(const mpcb_geometry& g, int terms, bool depthwise, size_t* words) {
+  const int64_t panels = (g.out_channels + 7) / 8, depth = depthwise ? 1 : g.in_channels;
+  return mpcb::element_count(words, panels, terms, g.kernel_height, g.kernel_width, depth, 16);
+}
+
+int check_filters(const mpcb_geometry* geometry, int terms, int depthwise) {
   if (const int status = mpcb::check_geometry(geometry)) return status;
-  if (terms < 1 || terms > kMostTerms) return MPCB_BAD_ARGUMENT;
-  if (any_null(x, w) || any_null(z)) return MPCB_NULL_POINTER;
+  if (terms < 1 || terms > mpcb::kMostTerms) return MPCB_BAD_ARGUMENT;
+  if (depthwise && geometry->out_channels % geometry->in_channels != 0) return MPCB_BAD_GEOMETRY;
+  size_t words;
+  return packed_words(*geometry, terms, depthwise != 0, &words) ? MPCB_OK : MPCB_BAD_SIZE;
+}
+
+int check_layer(const mpcb_geometry* geometry, int terms, int depthwise, const uint64_t* const* x,
+                const uint64_t* packed, unsigned limb, const uint64_t* z) {
+  if (const int status = check_filters(geometry, terms, depthwise)) return status;
+  if (!valid_limb(limb)) return MPCB_BAD_ARGUMENT;
+  if (any_null(x, packed, z)) return MPCB_NULL_POINTER;
   for (int t = 0; t < terms; t++)
-    if (any_null(x[t], w[t])) return MPCB_NULL_POINTER;
+    if (any_null(x[t])) return MPCB_NULL_POINTER;
   return MPCB_OK;
 }
 
@@ -34,18 +48,29 @@ int check_layer(const mpcb_geometry* geometry, int terms, const uint64_t* const*
 
 extern "C" {
 
+int mpcb_wide_packed_size(const mpcb_geometry* geometry, int terms, int depthwise, size_t* elements) {
+  if (const int status = check_filters(geometry, terms, depthwise)) return status;
+  if (any_null(elements)) return MPCB_NULL_POINTER;
+  return packed_words(*geometry, terms, depthwise != 0, elements) ? MPCB_OK : MPCB_BAD_SIZE;
+}
+
+int mpcb_wide_pack_filters(const mpcb_geometry* geometry, int terms, int depthwise, const uint64_t* const* w,
+                           unsigned limb, uint64_t* packed) {
+  if (const int status = check_layer(geometry, terms, depthwise, w, packed, limb, packed)) return status;
+  active().wide_layers->pack(*geometry, terms, depthwise != 0, w, limb, packed);
+  return MPCB_OK;
+}
+
 int mpcb_wide_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
-                     const uint64_t* const* w, uint64_t* z) {
-  if (const int status = check_layer(geometry, terms, x, w, z)) return status;
-  return active().wide_linear->conv2d(*geometry, terms, x, x_zero, w, z) ? MPCB_OK : MPCB_OUT_OF_MEMORY;
+                     const uint64_t* packed, unsigned limb, uint64_t* z) {
+  if (const int status = check_layer(geometry, terms, 0, x, packed, limb, z)) return status;
+  return active().wide_layers->conv2d(*geometry, terms, x, x_zero, packed, limb, z) ? MPCB_OK : MPCB_OUT_OF_MEMORY;
 }
 
 int mpcb_wide_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
-                          const uint64_t* const* w, uint64_t* z) {
-  if (const int status = check_layer(geometry, terms, x, w, z)) return status;
-  if (geometry->out_channels % geometry->in_channels != 0) return MPCB_BAD_GEOMETRY;
-  active().wide_linear->depthwise2d(*geometry, terms, x, x_zero, w, z);
-  return MPCB_OK;
+                          const uint64_t* packed, unsigned limb, uint64_t* z) {
+  if (const int status = check_layer(geometry, terms, 1, x, packed, limb, z)) return status;
+  return active().wide_layers->depthwise2d(*geometry, terms, x, x_zero, packed, limb, z) ? MPCB_OK : MPCB_OUT_OF_MEMORY;
 }
 
 int mpcb_wide_combine_weights(const uint64_t* chi, const uint64_t* w, size_t outputs, size_t inputs, uint64_t* out) {
@@ -59,10 +84,11 @@ int mpcb_wide_combine_weights(const uint64_t* chi, const uint64_t* w, size_t out
 }
 
 int mpcb_wide_combine_patches(const mpcb_geometry* geometry, const uint64_t* psi, const uint64_t* x, int64_t x_zero,
-                              uint64_t* out) {
+                              unsigned limb, uint64_t* out) {
   if (const int status = mpcb::check_geometry(geometry)) return status;
+  if (!valid_limb(limb)) return MPCB_BAD_ARGUMENT;
   if (any_null(psi, x) || any_null(out)) return MPCB_NULL_POINTER;
-  active().wide_linear->combine_patches(*geometry, psi, x, x_zero, out);
+  active().wide_linear->combine_patches(*geometry, psi, x, x_zero, limb, out);
   return MPCB_OK;
 }
 

@@ -20,7 +20,7 @@ extern "C" {
 
 /* <cdef> */
 
-enum { MPCB_ABI_VERSION = 1 };
+enum { MPCB_ABI_VERSION = 2 };
 
 typedef enum mpcb_status {
   MPCB_OK = 0,
@@ -153,22 +153,29 @@ int mpcb_planes_run(uint8_t* planes, size_t registers, size_t stride, size_t byt
 
 /* ---- elements modulo 2^128 ("wide"): two words each, low word first; n counts elements ---- */
 
-/* z[b, oh, ow, oc] = sum over terms of conv(x_t - x_zero[t], w_t). x_t: NHWC, one word per element, in [0, 2^64);
- * x_zero: signed, subtracted from the cells inside the image, may be null (all zero); w_t: wide [out_channels,
- * kernel_height, kernel_width, in_channels]; z: wide. */
+/* Linear layers know their operands in limbs of `limb` bits, 52 or 64: of activations one limb counts, of weights and
+ * results two, so z is what it is modulo 2^(2 * limb). 52 is faster on CPUs with multipliers of that width.
+ *
+ * w: `terms` arrays, wide [out_channels, kernel_height, kernel_width, in_channels] or, depthwise, [kernel_height,
+ * kernel_width, out_channels]. The layout of packed is the same at every CPU level. */
+int mpcb_wide_packed_size(const mpcb_geometry* geometry, int terms, int depthwise, size_t* elements);
+int mpcb_wide_pack_filters(const mpcb_geometry* geometry, int terms, int depthwise, const uint64_t* const* w,
+                           unsigned limb, uint64_t* packed);
+/* z[b, oh, ow, oc] = sum over terms of conv(x_t mod 2^limb - x_zero[t], w_t). x_t: NHWC, one word per element; x_zero:
+ * signed, subtracted from the cells inside the image, may be null (all zero); z: wide. */
 int mpcb_wide_conv2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
-                     const uint64_t* const* w, uint64_t* z);
-/* One filter per output channel, as mpcb_depthwise2d; w_t: wide [kernel_height, kernel_width, out_channels]. */
+                     const uint64_t* packed, unsigned limb, uint64_t* z);
+/* One filter per output channel, as mpcb_depthwise2d. */
 int mpcb_wide_depthwise2d(const mpcb_geometry* geometry, int terms, const uint64_t* const* x, const int64_t* x_zero,
-                          const uint64_t* const* w, uint64_t* z);
+                          const uint64_t* packed, unsigned limb, uint64_t* z);
 /* out[i] = sum over o of chi[o] * w[o, i]; w: wide [outputs, inputs]. */
 int mpcb_wide_combine_weights(const uint64_t* chi, const uint64_t* w, size_t outputs, size_t inputs, uint64_t* out);
-/* out[kh, kw, ic] = sum over pixels p = (b, oh, ow) of psi[p] * (x - x_zero)[cell of p at (kh, kw), ic], cells outside
- * the image contributing 0; out: wide [kernel_height, kernel_width, in_channels], the order of one filter of a dense
- * layer's weights and, where in_channels == out_channels, of all filters of a depthwise layer. out_channels has no
- * other effect. */
+/* out[kh, kw, ic] = sum over pixels p = (b, oh, ow) of psi[p] * (x mod 2^limb - x_zero)[cell of p at (kh, kw), ic]
+ * modulo 2^(2 * limb), cells outside the image contributing 0; out: wide [kernel_height, kernel_width, in_channels],
+ * the order of one filter of a dense layer's weights and, where in_channels == out_channels, of all filters of a
+ * depthwise layer. out_channels has no other effect. */
 int mpcb_wide_combine_patches(const mpcb_geometry* geometry, const uint64_t* psi, const uint64_t* x, int64_t x_zero,
-                              uint64_t* out);
+                              unsigned limb, uint64_t* out);
 /* out = sum over p of psi[p] * sum over o of chi[o] * z[p, o]; z: wide [pixels, outputs]; out: one element. */
 int mpcb_wide_bilinear(const uint64_t* psi, const uint64_t* chi, const uint64_t* z, size_t pixels, size_t outputs,
                        uint64_t* out);
@@ -210,26 +217,32 @@ int mpcb_gf_fold_products(const uint64_t* a_own, const uint64_t* a_next, const u
 /* out[j] = sum over i of u[i] a[i M + j], M elements; out may be a. */
 int mpcb_gf_fold(const uint64_t* a, size_t length, size_t arity, const uint64_t* u, uint64_t* out);
 
+enum { MPCB_GF_ABSENT = -1 };
+
 /* A record is the registers of a bit-plane program, `lanes` bits each: whatever a row of planes holds past them is not
  * read as data. A tile is 4096 lanes: 64 parts of 64 lanes; part i of a register is a word, so an element. Rows are
- * four int32: the registers of x_own, x_next, y_own, y_next. The weight of row m in tile t is word first + t * groups +
- * group[m] of the PRF stream (key, domain); group[m] < groups.
+ * four int32: the registers of x_own, x_next, y_own, y_next, or MPCB_GF_ABSENT for a component that is zero whatever
+ * the operands. The weight of row m in tile t is word first + t * groups + group[m] of the PRF stream (key, domain);
+ * group[m] < groups.
  *
  * first_fold: acc, 64 x 64 unreduced products [i, k] of two words, ^= sum over tiles and rows of
  * weight * ((x_own_i & (y_own_k ^ y_next_k)) ^ (x_next_i & y_own_k)). */
 int mpcb_gf_first_fold(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* rows,
                        const int32_t* group, size_t row_count, size_t groups, const uint8_t* key, uint64_t domain,
                        uint64_t first, uint64_t* acc);
-/* z: two int32 for each group, the registers of z_own and z_next. out[0 or 1] ^= sum over tiles and groups of weight *
- * sum over i of nu[i] * part i of z_own or z_next; nu: 64 elements. */
+/* z: two int32 for each group, the registers of z_own and z_next, or MPCB_GF_ABSENT. out[0 or 1] ^= sum over tiles and
+ * groups of weight * sum over i of nu[i] * part i of z_own or z_next; nu: 64 elements. */
 int mpcb_gf_z_sum(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* z, size_t groups,
                   const uint8_t* key, uint64_t domain, uint64_t first, const uint64_t* nu, uint64_t* out);
-/* Element (t * row_count + m) * 64 + b of a_own, a_next: weight * X^b * sum over i of u[i] * (bit b of part i of x_own,
- * x_next), and of b_own, b_next: sum over k of v[k] * (bit b of part k of y_own, y_next). u, v: 64 elements. */
+/* Rows whose y is the same are one product, (sum of weight * x) * y. factor[m] numbers them: 0 for the first row, and
+ * for each further one that of the row before it or one more; y is that of a factor's last row. Element
+ * (t * factors + f) * 64 + b of a_own, a_next: sum over the rows of f of weight * X^b * sum over i of u[i] * (bit b of
+ * part i of x_own, x_next), and of b_own, b_next: sum over k of v[k] * (bit b of part k of y_own, y_next). u, v: 64
+ * elements. */
 int mpcb_gf_lift(const uint8_t* planes, size_t registers, size_t stride, size_t lanes, const int32_t* rows,
                  const int32_t* group, size_t row_count, size_t groups, const uint8_t* key, uint64_t domain,
-                 uint64_t first, const uint64_t* u, const uint64_t* v, uint64_t* a_own, uint64_t* a_next,
-                 uint64_t* b_own, uint64_t* b_next);
+                 uint64_t first, const int32_t* factor, size_t factors, const uint64_t* u, const uint64_t* v,
+                 uint64_t* a_own, uint64_t* a_next, uint64_t* b_own, uint64_t* b_next);
 
 /* </cdef> */
 
