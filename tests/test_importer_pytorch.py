@@ -304,3 +304,41 @@ def test_circuits_compute_what_torch_computes(digits: dict[str, Any]) -> None:
     result = mpc_bridge.evaluate(circuit, x.numpy(), backend="plaintext")
     assert quantized.shape[0] == 1 and result.matches_reference
     assert np.abs(result.outputs[0] - wanted).max() < 0.05
+
+
+class Sizes(nn.Module):
+    """Arithmetic on the batch, constants of every kind, an input that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.randn(3), persistent=True)
+        self.register_buffer("left", torch.randn(3), persistent=False)
+        self.plain = torch.randn(3)
+
+    def forward(self, x: torch.Tensor, factor: float = 2.0, extra: None = None) -> torch.Tensor:
+        """[N, 2, 3] to [2 N, 3], there and back."""
+        assert extra is None
+        y = models.dequantize(models.quantize(x, 0.03125, 128), 0.03125, 128)
+        y = y.reshape(x.shape[0] * 2, -1) * factor + self.kept + self.left * self.plain + torch.tensor(0.5)
+        y = y.view(-1, 2, 3)[: x.size(0)]
+        return models.dequantize(models.quantize(y, 0.0625, 120), 0.0625, 120)
+
+
+@pytest.mark.parametrize("decompose", [False, True], ids=["as exported", "decomposed"])
+def test_sizes_and_constants(decompose: bool) -> None:
+    module = Sizes()
+    batch = torch.export.Dim("batch", min=1, max=32)
+    program = torch.export.export(module, (torch.randn(4, 2, 3), 3.0), dynamic_shapes=({0: batch}, None))
+    if decompose:
+        program = program.run_decompositions()
+    x = _random(1, 2, 3)
+    graph, _ = read(models.saved(program))
+    found = evaluate(graph, x)[0]
+    assert float((found - module(x, 3.0)).abs().max()) <= STEP + 1e-5
+
+
+def test_several_inputs() -> None:
+    module = models.Between(lambda x, y: (x + y, x * y))
+    inputs = (_random(2, 3), _random(3, 3)[:1])
+    graph = check(models.exported(module, *inputs), module, *inputs)
+    assert [port.shape for port in graph.inputs] == [(2, 3), (1, 3)] and len(graph.outputs) == 2

@@ -215,7 +215,8 @@ def raw_model(text: bytes) -> bytes:
 
 @pytest.mark.parametrize("text", [
     b"[" * 5_000_000, b'{"a":' * 2_000_000, b"[" * 101 + b"]" * 101, b"9" * 1_000_000,
-    b'{"a":' + b"9" * 1_000_000 + b"}", b"NaN", b'{"graph_module": 1, "graph_module": 2}', b"\xff\xfe", b"", b"null", b"[]", b'"x"', b"{}", b"1e999",
+    b'{"a":' + b"9" * 1_000_000 + b"}", b"NaN",
+    b'{"graph_module": 1, "graph_module": 2}', b"\xff\xfe", b"", b"null", b"[]", b'"x"', b"{}", b"1e999",
     b'"' + b"\\" * 100_001, b'"\\"' + b"[" * 101, b'{"schema_version": {"major": 8, "minor": 20}}',
 ], ids=lambda text: text[:12].decode("latin-1") + f"… {len(text)}")
 def test_hostile_json(text: bytes) -> None:
@@ -322,6 +323,8 @@ def set_argument(target: str, name: str, value: Any) -> Change:
     set_argument("quantize_per_tensor", "quant_min", {"as_int": -129}),
     set_argument("quantize_per_tensor", "quant_max", {"as_int": -128}),
     set_argument("quantize_per_tensor", "dtype", {"as_scalar_type": 7}),
+    set_argument("quantize_per_tensor", "dtype", {"as_ints": [1]}),
+    set_argument("quantize_per_tensor", "dtype", {"as_string": "\x1b[31m"}),
     set_argument("dequantize_per_channel", "axis", {"as_int": 9}),
     set_argument("dequantize_per_channel", "axis", {"as_int": 1}),
     set_argument("dequantize_per_channel", "scales", {"as_tensor": {"name": "x"}}),
@@ -337,8 +340,9 @@ def set_argument(target: str, name: str, value: Any) -> Change:
     set_argument("adaptive_avg_pool2d", "output_size", {"as_ints": [2**16, 2**16]}),
 ])
 def test_hostile_arguments(change: Change) -> None:
-    with pytest.raises(REFUSALS):
+    with pytest.raises(REFUSALS) as refusal:
         load(files.edited(DATA, change))
+    assert all(line.isprintable() for line in str(refusal.value).split("\n"))
 
 
 def test_truncated_files() -> None:

@@ -160,7 +160,9 @@ class PyTorchImporter:
     suffixes: tuple[str, ...] = (".pt2", ".pt", ".pth", ".ptl")
     profiles: tuple[str, ...] = PROFILES
     kinds = EMITTED
-    operators: tuple[str, ...] = tuple(sorted({target.removeprefix("torch.ops.") for target in OPERATORS}))
+    # interpolation in floats is read for the sake of its refusal
+    operators: tuple[str, ...] = tuple(sorted(target.removeprefix("torch.ops.") for target in OPERATORS
+                                              if "bilinear" not in target))
     refusals: tuple[tuple[str, str], ...] = refusals.REFUSALS
 
     def sniff(self, data: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from mpc_bridge.errors import UnsupportedModelError
+from mpc_bridge.importers.base import printable
 from mpc_bridge.importers.pytorch import refusals
 from mpc_bridge.importers.pytorch.calls import Argument, Call, Program, Ref, corrupt
 from mpc_bridge.importers.pytorch.operators import OPERATORS
@@ -45,7 +46,7 @@ def translate(program: Program, name: str, profile: str, sha256: str) -> Graph:
             convert(Site(state, call))
             _follow_storage(state, call)
         except UnsupportedOperatorError as error:
-            refused.append(f"{call.place}: {error}")
+            refused.append(f"{call.place}: {printable(str(error), 'it is not read')}")
             for index in range(len(call.outputs)):
                 state.renamed[call.outputs[index]] = call.outputs[index]
     if refused:

@@ -30,7 +30,7 @@ def _scalar(site: Site, name: str) -> float | int:
 def _parameters(site: Site, scale: tuple[float, ...], zero_point: tuple[int, ...],
                 axis: int | None) -> dict[str, Value]:
     dtype = site.get("dtype")
-    if dtype not in _RANGES:
+    if not isinstance(dtype, str) or dtype not in _RANGES:
         site.refuse(f"integers of type {dtype}; int8 and uint8 are read")
     low, high = _RANGES[dtype]
     least, most = _scalar(site, "quant_min"), _scalar(site, "quant_max")
