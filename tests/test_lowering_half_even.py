@@ -137,7 +137,8 @@ def test_random_circuits(seed: int) -> None:
     x = net.input((1, 6, 5, 4), dtype=str(net.rng.choice(["int8", "uint8"])))
     first = net.convolved(x, 6, rule="half_even", biased=bool(seed % 2))
     deep = net.convolved(first, 6, rule="half_even", depthwise=True)
-    grouped = net.convolved(deep, 4, rule="half_even", groups=2, multipliers=(2.0**-6, 0.75 * 2**-6, 2.0**-7, 0.02001953125))
+    short = (2.0**-6, 0.75 * 2**-6, 2.0**-7, 0.02001953125)
+    grouped = net.convolved(deep, 4, rule="half_even", groups=2, multipliers=short)
     low, high = net.bounds(output := net.activation((1, 3, 3, 4)))
     pooled = net.op("AVERAGE", (grouped,), output, window=(2, 2), stride=(2, 2), padding=((0, 0), (1, 0)),
                     count_include_pad=bool(seed % 3), divisor=0, requantization=("half_even", (1.0,), low, high))
