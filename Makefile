@@ -1,8 +1,9 @@
 # make demo    the bundled model on bundled real images, three parties on this machine
 # make test    every test, in parallel
 # make check   every check a contributor needs: linters, types, formatting, tests
+# make readme  the tables of README.md and docs/ops.md, from what is installed
 #
-# All three build what they need in .venv, from the python3 on PATH and a C++20 compiler; cmake and ninja come from PyPI.
+# All build what they need in .venv, from the python3 on PATH and a C++20 compiler; cmake and ninja come from PyPI.
 
 PYTHON ?= python3
 VENV := .venv
@@ -26,7 +27,7 @@ INSTALL := $(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS))
 # What a rebuild of the native library depends on; Python files are used in place.
 NATIVE := $(shell find mpc_bridge/kernels -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test check lint types format clean
+.PHONY: demo test check lint types format readme clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mpc-bridge demo
@@ -44,6 +45,9 @@ types: $(VENV)/.tools
 
 format: $(VENV)/.tools
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
+
+readme: $(VENV)/.installed
+	$(BIN)/python -m mpc_bridge.cli.tables --write
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
