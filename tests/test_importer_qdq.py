@@ -221,7 +221,7 @@ def test_batch_norm_after_a_relu_has_limits_per_channel() -> None:
         assert kinds(circuit).count("MAXIMUM") == kinds(circuit).count("MINIMUM") == 2
 
 
-@pytest.mark.parametrize("slopes", [(0.1, 0.3, -0.2, 1.0), (1.5, 1.0, 2.0, 3.0)])
+@pytest.mark.parametrize("slopes", [(0.1, 0.3, -0.2, 1.0), (1.5, 1.0, 2.0, 3.0), (0.2, 1.7, -1.5, 1.0)])
 def test_prelu_of_a_sum_is_the_greater_of_two(slopes: tuple[float, ...]) -> None:
     net = Net(seed=31)
     y = net.node("PRelu", conv(net, net.input((1, 3, 7, 6)), (3, 4)), net.const(slopes))

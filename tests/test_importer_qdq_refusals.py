@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_bridge.errors import ModelFormatError, MpcBridgeError, UnsupportedModelError
+from mpc_bridge.importers.qdq import builder
 from mpc_bridge.importers.qdq.convert import convert
 from mpc_bridge.importers.qdq.graph import Graph, Node, Port
 from tests.qdq_floats import Net
@@ -235,6 +236,69 @@ def test_quantizers_that_contradict_themselves(change: dict[str, Any], position:
     node = net.nodes[position]
     net.nodes[position] = replace(node, attributes={**node.attributes, **change})
     corrupt(net, output)
+
+
+def _doubled(net: Net) -> str:
+    x = conv(net, net.input((1, 2, 4, 4)), (2, 2))
+    for _ in range(40):
+        x = net.node("Maximum", x, x)
+    return net.quantize(x, 0.1)
+
+
+def _many_moves(net: Net) -> str:
+    x = conv(net, net.input((1, 2, 4, 4)), (2, 2))
+    for _ in range(3000):
+        x = net.node("Transpose", x, permutation=(0, 1, 3, 2))
+    return net.quantize(x, 0.1)
+
+
+def _long_end(net: Net) -> str:
+    x = net.input((1, 2))
+    for _ in range(3000):
+        x = net.node("Tanh", net.node("Softmax", x, axis=1, log=False))
+    return str(x)
+
+
+def _many_terms(net: Net) -> str:
+    x = conv(net, net.input((1, 2, 4, 4)), (2, 2))
+    for _ in range(40):
+        x = net.node("Add", x, x)
+    return net.quantize(x, 0.1)
+
+
+def _many_windows(net: Net) -> str:
+    x = net.input((1, 1, 31, 33))
+    return net.quantize(net.node("AdaptiveAvgPool", x, size=(64, 64)), 0.1)
+
+
+def _wide_transposed_convolution(net: Net) -> str:
+    weights = net.dequantize(net.const(np.zeros((2**13, 2, 1, 1)), np.int8), 0.1)
+    y = net.node("ConvTranspose", net.input((1, 2**13, 1, 1)), weights, "", stride=(1, 1), padding=((0, 0), (0, 0)),
+                 dilation=(1, 1), groups=2**13, output_padding=(0, 0))
+    return net.quantize(y, 0.1)
+
+
+BOMBS: dict[Callable[[Net], str], str] = {
+    _doubled: "joined within each other", _many_moves: "ops that move elements", _long_end: "in the middle",
+    _many_terms: "a sum of more than", _many_windows: "windows", _wide_transposed_convolution: "many groups",
+}
+
+
+@pytest.mark.parametrize("build", BOMBS, ids=lambda build: build.__name__.strip("_"))
+def test_small_files_do_not_become_large_circuits(build: Callable[[Net], str]) -> None:
+    net = Net(seed=8)
+    output = build(net)
+    assert BOMBS[build] in str(refused(net, output))
+
+
+def test_one_stored_tensor_in_very_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder, "MAX_CONSTANT_BYTES", 2**16)
+    net, outputs = Net(seed=9), []
+    x, weights = net.input((1, 64)), net.weights((64, 64))
+    for _ in range(20):
+        outputs.append(net.quantize(net.node("Linear", x, weights, ""), 0.1))
+    convert(net.graph(*outputs[:15]))
+    assert "4 GiB of constants" in str(refused(net, *outputs))
 
 
 def test_an_output_that_nothing_computes() -> None:

@@ -9,10 +9,14 @@ import numpy.typing as npt
 
 from mpc_bridge.circuit.graph import Attribute, Circuit, Op, Quantization, Tensor
 from mpc_bridge.circuit.ops import FLOAT_MOVES
+from mpc_bridge.circuit.verify import MAX_OPS
 from mpc_bridge.importers.base import printable
 from mpc_bridge.importers.qdq.graph import EMITTED, Graph
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import MAX_RANK, Shape
+
+#: Files end at 2 GiB; biases take twice what they do there.
+MAX_CONSTANT_BYTES = 2**32
 
 
 class Builder:
@@ -28,6 +32,9 @@ class Builder:
         #: tensor → the op that computes it
         self._producers: dict[int, Op] = {}
         self._known: dict[tuple[object, ...], int] = {}
+        self._spent = 0
+        #: what a region became: (region, format) → result
+        self.quantized: dict[tuple[object, object], object] = {}
 
     def shape(self, tensor: int) -> Shape:
         """As it is stored."""
@@ -51,8 +58,19 @@ class Builder:
         self._inputs.append(self._tensor(shape, dtype, quantization))
         return self._inputs[-1]
 
+    def spend(self, size: int) -> None:
+        """Count bytes of constants: a small file may name a stored tensor very often.
+
+        Raises:
+            UnsupportedNodeError: there are more than any file holds.
+        """
+        self._spent += size
+        if self._spent > MAX_CONSTANT_BYTES:
+            raise UnsupportedNodeError("more than 4 GiB of constants", "store every weight once, and use it once")
+
     def constant(self, array: npt.NDArray[np.generic], quantization: Quantization | None = None) -> int:
         """A secret constant."""
+        self.spend(array.nbytes)
         index = self._tensor(array.shape, array.dtype.name, quantization)
         self._constants[index] = np.ascontiguousarray(array)
         return index
@@ -71,6 +89,8 @@ class Builder:
         assert kind in EMITTED, f"{kind} is not among the kinds that are emitted: add it there"
         key = (kind, inputs, shape, dtype, quantization, tuple(sorted(attributes.items())))
         if key not in self._known:
+            if len(self._ops) >= MAX_OPS:
+                raise UnsupportedNodeError(f"more than {MAX_OPS} ops", "split the model")
             output = self._known[key] = self._tensor(shape, dtype, quantization)
             self._producers[output] = Op(kind, self.layer or kind, inputs, (output,), attributes)
             self._ops.append(self._producers[output])

@@ -18,20 +18,21 @@ from mpc_bridge.importers.qdq.shapes import Shape
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """A stored tensor.
-
-    Attributes:
-        array: float32, or the raw integers.
-        integers, format: behind a float tensor that was dequantized.
-    """
+    """A stored tensor: ``array``, dequantized where there is a format."""
 
     array: npt.NDArray[np.generic]
-    integers: npt.NDArray[np.generic] | None = None
     format: Format | None = None
 
     @property
+    def integers(self) -> npt.NDArray[np.generic] | None:
+        """What was dequantized."""
+        return None if self.format is None else self.array
+
+    @property
     def floats(self) -> functions.Floats:
-        """The array, which has to be a float one."""
+        """The tensor, which has to be a float one."""
+        if self.format is not None:
+            return self.format.dequantize(self.array)
         if self.array.dtype.kind != "f":
             raise UnsupportedNodeError(f"a stored tensor of type {self.array.dtype} in place of float32",
                                        "a Dequantize belongs between integers and a float op")
@@ -56,10 +57,10 @@ def fold(node: Node, source: str, inputs: tuple[Constant, ...], shape: Shape) ->
         form = read_format(node, source, shape)
         return Constant(form.quantize(x.floats).astype(form.dtype))
     if node.kind == "Dequantize":
-        if x.array.dtype.kind not in "iu":
+        if x.array.dtype.kind not in "iu" or x.format is not None:
             raise UnsupportedNodeError("it reads a stored tensor that is not of integers", "the file is inconsistent")
         form = read_format(node, source, shape)
-        return Constant(form.dequantize(x.array), x.array, form)
+        return Constant(x.array, form)
     if node.kind in _MOVES:
         return _moved(node, x, shape)
     if node.kind in functions.UNARY:
@@ -70,28 +71,26 @@ def fold(node: Node, source: str, inputs: tuple[Constant, ...], shape: Shape) ->
 
 
 def _moved(node: Node, x: Constant, shape: Shape) -> Constant:
-    rank = x.array.ndim
+    rank, form = x.array.ndim, x.format
     if node.kind == "Transpose":
         permutation = tuple(axis % rank for axis in read.integers(node, "permutation"))
-        arrays = [None if array is None else array.transpose(permutation) for array in (x.array, x.integers)]
         axes = {axis: position for position, axis in enumerate(permutation)}
     else:
-        arrays = [None if array is None else array.reshape(shape) for array in (x.array, x.integers)]
+        permutation = None
         # an axis stays itself where the axes longer than 1 stay what they are
         old = [axis for axis, extent in enumerate(x.array.shape) if extent > 1]
         new = [axis for axis, extent in enumerate(shape) if extent > 1]
         same = [x.array.shape[axis] for axis in old] == [shape[axis] for axis in new]
         axes = dict(zip(old, new, strict=True)) if same else {}
-    form = x.format
+    array = x.array
     if form is not None and form.axis is not None:
         if len(form.scale) == 1:
             form = replace(form, axis=None)
         elif form.axis in axes:
             form = replace(form, axis=axes[form.axis])
         else:
-            return Constant(arrays[0])  # type: ignore[arg-type]
-    assert arrays[0] is not None
-    return Constant(arrays[0], arrays[1], form)
+            array, form = x.floats, None
+    return Constant(array.reshape(shape) if permutation is None else array.transpose(permutation), form)
 
 
 def transposed(x: Constant) -> Constant:

@@ -4,11 +4,17 @@ The graph is walked once, forwards. Every tensor becomes a value (:mod:`mpc_brid
 tensor, integers, or a float tensor in normal form (:mod:`mpc_bridge.importers.qdq.regions`), which costs nothing until
 a Quantize makes integers of it. What the last quantized values become is the receiver's
 (:mod:`mpc_bridge.importers.qdq.epilogue`).
+
+What is secret: weights, biases, and whatever a region adds or limits per channel. What is public with the circuit:
+scales, and with them every constant that a region multiplies with (a batch norm that was not folded into weights, the
+slopes of a PRelu), since they become multipliers; and the constants of functions of one integer, which become tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+
+import numpy as np
 
 from mpc_bridge.circuit.graph import Circuit, Quantization
 from mpc_bridge.circuit.verify import verify
@@ -21,10 +27,11 @@ from mpc_bridge.importers.qdq.formats import ACTIVATIONS, Format, activation_for
 from mpc_bridge.importers.qdq.graph import Graph, Node, Port
 from mpc_bridge.importers.qdq.layout import laid, plain
 from mpc_bridge.importers.qdq.moves import MOVES
-from mpc_bridge.importers.qdq.nodes import KINDS, Site, convert_node
+from mpc_bridge.importers.qdq.nodes import KINDS, convert_node
 from mpc_bridge.importers.qdq.refusals import Report, UnsupportedNodeError
 from mpc_bridge.importers.qdq.regions import Entry, Region
 from mpc_bridge.importers.qdq.shapes import Shape, infer
+from mpc_bridge.importers.qdq.site import Site
 from mpc_bridge.importers.qdq.values import Indices, Integers, Opaque, OpaqueError, Value, span
 
 PROFILES = ("pytorch", "qnnpack", "onnx")
@@ -165,7 +172,10 @@ class _Conversion:
         try:
             stored = tuple(value for value in inputs if isinstance(value, Constant))
             if len(stored) == len([value for value in inputs if value is not None]):
-                return [fold(node, self._graph.source, stored, shapes[0])]
+                folded = fold(node, self._graph.source, stored, shapes[0])
+                if all(not np.shares_memory(folded.array, value.array) for value in stored):
+                    self._builder.spend(folded.array.nbytes)
+                return [folded]
             if node.kind not in KINDS and node.kind != "Split":
                 raise UnsupportedNodeError("it has no exact integers", "`mpc-bridge ops` lists what is supported")
             return convert_node(Site(self._builder, node, inputs, tuple(

@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, str] = {
     "Silu": "silu", "Sqrt": "sqrt", "Tanh": "tanh"}
 
 #: Longest chain of float ops at the end; real ones have a handful.
-_MAX_CHAIN = 256
+_MAX_CHAIN = 64
 
 
 class Epilogue:

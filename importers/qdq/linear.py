@@ -108,7 +108,7 @@ def _accumulator(layer: str, kind: str, attributes: dict[str, Any], x: Laid, x_s
         along if axis is not None else ()))
     others = tuple(position for position in range(weights.ndim) if position != channel_axis)
     return Accumulator(
-        layer, kind, attributes, x, x_axes, np.ascontiguousarray(weights),
+        layer, kind, attributes, x, x_axes, weights,
         Quantization(form.scale, form.zero_point, axis), scales, shape, axes, None,
         255 * int(centred.sum(axis=others, dtype=np.int64).max()))
 
@@ -145,6 +145,20 @@ def convolution(layer: str, node: Node, x: Laid, x_scale: float, weights: Consta
                         axes)
 
 
+def spread_size(node: Node, weights: Constant) -> int:
+    """Bytes of a transposed convolution's weights without groups and dilation; 0 where it has neither."""
+    spatial = weights.array.ndim - 2
+    groups, dilation = read.integer(node, "groups", 1), read.steps(node, "dilation", spatial)
+    if groups == 1 and set(dilation) == {1}:
+        return 0
+    reach = ((cells - 1) * apart + 1 for cells, apart in zip(weights.array.shape[2:], dilation, strict=True))
+    size = int(weights.array.shape[0] * weights.array.shape[1] * groups * math.prod(reach))
+    if size > MAX_SPREAD:
+        raise UnsupportedNodeError("a transposed convolution with many groups or a great dilation",
+                                   "use one group and dilation 1")
+    return size
+
+
 def _spread(integers: npt.NDArray[np.generic], form: Format, groups: int, dilation: tuple[int, ...],
             ) -> tuple[npt.NDArray[np.generic], Format]:
     """Weights [I, O / groups, ...] as [I, O, ...] of one group and with dilation 1, and their format."""
@@ -153,9 +167,6 @@ def _spread(integers: npt.NDArray[np.generic], form: Format, groups: int, dilati
     inputs, outputs = integers.shape[0] // groups, integers.shape[1]
     reach = tuple((cells - 1) * apart + 1 for cells, apart in zip(integers.shape[2:], dilation, strict=True))
     shape = (integers.shape[0], outputs * groups, *reach)
-    if math.prod(shape) > MAX_SPREAD:
-        raise UnsupportedNodeError("a transposed convolution with many groups or a great dilation",
-                                   "use one group and dilation 1")
     if len(form.scale) > 1:
         form = replace(form, scale=form.scale * groups, zero_point=form.zero_point * groups)
     zeros = np.array(form.zero_point, np.int64).reshape(-1, *(1,) * len(dilation))

@@ -22,6 +22,10 @@ from mpc_bridge.importers.qdq.layout import Laid
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import Shape
 
+#: Most moves of one region, and joins within each other; real models have a handful.
+MAX_MOVES = 64
+MAX_DEPTH = 16
+
 
 class Base(Protocol):
     """What a region rounds."""
@@ -82,10 +86,19 @@ class Region:
 
     def moved(self, move: Move, shape: Shape) -> Region:
         """One more move."""
+        if len(self.moves) >= MAX_MOVES:
+            raise UnsupportedNodeError(f"more than {MAX_MOVES} ops that move elements before they are quantized",
+                                       "quantize the tensor between them")
         return replace(self, moves=(*self.moves, move), shape=shape)
 
     def quantize(self, builder: Builder, form: Format) -> Laid:
-        """The region's integers."""
+        """The region's integers, computed once."""
+        known = builder.quantized.get((self, form))
+        if not isinstance(known, Laid):
+            known = builder.quantized[self, form] = self._quantize(builder, form)
+        return known
+
+    def _quantize(self, builder: Builder, form: Format) -> Laid:
         result = self.base.quantize(builder, form, form.bound(self.low), form.bound(self.high))
         for move in self.moves:
             if move.fill is not None and form.bound(move.fill) != form.zero_point[0]:
@@ -106,6 +119,16 @@ class Joined:
 
     join: Callable[[Builder, list[Laid]], Laid]
     parts: tuple[Region, ...]
+
+    def __post_init__(self) -> None:
+        if self.depth > MAX_DEPTH:
+            raise UnsupportedNodeError(f"more than {MAX_DEPTH} tensors joined within each other",
+                                       "quantize the tensors between the joins")
+
+    @property
+    def depth(self) -> int:
+        """How many joins are within each other, this one included."""
+        return 1 + max((part.base.depth for part in self.parts if isinstance(part.base, Joined)), default=0)
 
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """See :class:`Base`: every part by itself, then the join."""

@@ -136,7 +136,9 @@ class Sum:
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
         lows, highs = (np.clip(form.quantize(limit.astype(np.float32)), low, high) for limit in (self.low, self.high))
-        result = self._rounded(builder, form, int(lows.min()), int(highs.max()))
+        # limits that differ are the model's parameters: secret constants, and no bounds of the op
+        result = self._rounded(builder, form, int(lows.min()) if lows.min() == lows.max() else low,
+                               int(highs.max()) if highs.min() == highs.max() else high)
         for kind, limits in (("MAXIMUM", lows), ("MINIMUM", highs)):
             if limits.min() < limits.max():
                 # per channel, which is the last axis stored
