@@ -373,6 +373,17 @@ def test_means(axes: tuple[int, ...], keep: bool) -> None:
           exact=True, trials=20)
 
 
+def test_means_and_pools_as_terms_and_at_the_end() -> None:
+    net = Net(seed=32)
+    x = net.input((2, 3, 4, 6), dtype="uint8")
+    pooled = pool(net, "AvgPool", x, (2, 3), padding=((1, 1), (1, 1)), stride=(1, 2))
+    floats = [net.node("Mean", x, axes=(2, 3), keep_dims=keep) for keep in (True, False)]
+    row = net.node("Mean", net.input((1, 3, 9)), axes=(2,), keep_dims=False)
+    summed = net.node("Add", pooled, net.input((2, 3, 5, 3)))
+    shifted = net.node("Sub", floats[1], net.const([0.5, -0.5, 1.0]))
+    check(net, pooled, *floats, row, net.quantize(net.node("Relu", summed), 0.05), net.quantize(shifted, 0.03))
+
+
 def test_a_max_pool_after_a_clamped_convolution_works_on_its_integers() -> None:
     net = Net(seed=21)
     y = pool(net, "MaxPool", net.node("Relu", conv(net, net.input((1, 3, 8, 8)), (3, 4))), (2, 2))

@@ -126,7 +126,7 @@ def _argmax_with_its_axis(net: Net) -> str:
 
 
 def _float_pool_at_the_end(net: Net) -> str:
-    return pool(net, "AvgPool", net.input((1, 2, 4, 4)), (2, 2))
+    return pool(net, "AvgPool", net.input((1, 2, 4, 4)), (2, 2), padding=((1, 0), (0, 0)), count_include_pad=False)
 
 
 def _extreme_scales(net: Net) -> str:

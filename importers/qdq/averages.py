@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from mpc_bridge.circuit.graph import Quantization
 from mpc_bridge.importers.qdq import attributes as read
 from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.formats import Format
 from mpc_bridge.importers.qdq.graph import Node
 from mpc_bridge.importers.qdq.layout import IMAGE, Laid, all_axes, arranged, laid, reshaped, stored_shape
+from mpc_bridge.importers.qdq.linear import Accumulator
 from mpc_bridge.importers.qdq.moves import adaptive_window, over_windows
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import Shape
@@ -28,6 +31,17 @@ def _requantization(factor: float, form: Format, low: int, high: int) -> tuple[A
     return ("half_even", (multiplier,), low, high)
 
 
+def _ones(layer: str, x: Laid, scale: float, window: tuple[int, ...], stride: tuple[int, ...],
+          padding: tuple[read.Pair, ...], shape: Shape, axes: tuple[int, ...]) -> Accumulator:
+    """Sums over windows, ``scale`` each step."""
+    more = 2 - len(window)
+    attributes = {"stride": (*(1,) * more, *stride), "dilation": (1, 1), "padding": (*((0, 0),) * more, *padding),
+                  "depth_multiplier": 1}
+    weights = np.ones((1, *(1,) * more, *window, x.shape[1]), np.int8)
+    return Accumulator(layer, "DEPTHWISE_CONV_2D", attributes, x, IMAGE[len(window)], weights,
+                       Quantization((1.0,), (0,)), np.array([scale]), shape, axes, None, 255 * math.prod(window))
+
+
 @dataclass(frozen=True)
 class Mean:
     """``factor * mean over axes of (x - zero_point)``."""
@@ -40,6 +54,16 @@ class Mean:
     def scaled(self, factor: float) -> Mean:
         """Times a constant."""
         return replace(self, factor=self.factor * factor)
+
+    def accumulator(self, layer: str) -> Accumulator | None:
+        """As a term of a sum: a convolution with ones, where the mean is over all of an image's cells."""
+        rank = len(self.x.shape)
+        if rank not in (3, 4) or self.axes != tuple(range(2, rank)):
+            return None
+        extents = self.x.shape[2:]
+        axes = IMAGE[rank - 2] if len(self.shape) == rank else (0, -1, -1, 1)
+        return _ones(layer, self.x, self.factor / math.prod(extents), extents, extents, ((0, 0),) * len(extents),
+                     self.shape, axes)
 
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """See :class:`mpc_bridge.importers.qdq.regions.Base`."""
@@ -68,6 +92,17 @@ class Average:
     def scaled(self, factor: float) -> Average:
         """Times a constant."""
         return replace(self, factor=self.factor * factor)
+
+    def accumulator(self, layer: str) -> Accumulator | None:
+        """As a term of a sum: a convolution with ones, where all windows have as many cells."""
+        plain_windows = not any(map(any, self.padding)) or self.count_include_pad or self.divisor
+        inside = all((count - 1) * step + cells <= extent + sum(sides) for count, step, cells, extent, sides in zip(
+            self.shape[2:], self.stride, self.window, self.x.shape[2:], self.padding, strict=True))
+        if not plain_windows or not inside:
+            return None
+        count = self.divisor or math.prod(self.window)
+        return _ones(layer, self.x, self.factor / count, self.window, self.stride, self.padding, self.shape,
+                     IMAGE[len(self.window)])
 
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """See :class:`mpc_bridge.importers.qdq.regions.Base`."""

@@ -9,6 +9,7 @@ import numpy as np
 from mpc_bridge.circuit.graph import Quantization
 from mpc_bridge.importers.base import printable
 from mpc_bridge.importers.qdq import attributes as read
+from mpc_bridge.importers.qdq.averages import Average, Mean
 from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.graph import Node
 from mpc_bridge.importers.qdq.layout import Laid, laid, plain
@@ -84,6 +85,8 @@ class Epilogue:
         builder, base = self._builder, value.base
         if isinstance(base, Sum):
             return None if base.is_clamped else base.revealed(builder)
+        if isinstance(base, Mean | Average) and base.accumulator("") is not None:
+            return as_sum(builder, value, builder.graph.profile).revealed(builder)
         if not isinstance(base, Pointwise) or base.affine is None:
             return None
         factor, bias = base.affine

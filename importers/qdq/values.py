@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc_bridge.importers.qdq.averages import Average, Mean
 from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.constants import Constant
 from mpc_bridge.importers.qdq.formats import Format
@@ -89,6 +90,10 @@ def as_sum(builder: Builder, value: Value, profile: str) -> Sum:
     source = region(value)
     if not source.moves and isinstance(source.base, Sum):
         return source.base.clamped(source.low, source.high)
+    if source.bare and isinstance(source.base, Mean | Average):
+        accumulator = source.base.accumulator(builder.layer)
+        if accumulator is not None:
+            return Sum((Term(accumulator, accumulator.scales),), np.zeros(1), None, source.shape, profile)
     function = pointwise(source)
     if function is None:
         raise _not_quantized(source, "a sum with a tensor that is pooled or moved before it is quantized")
