@@ -237,15 +237,17 @@ class Sum:
         multipliers, total = [], float(np.max(np.abs(bias) / units))
         for scale, term in zip(scales, self.terms, strict=True):
             quotients = np.rint(np.broadcast_to(scale, (channels,)) / units)
-            multipliers.append(tuple(int(m) for m in quotients))
+            same = quotients.min() == quotients.max()
+            multipliers.append(tuple(int(m) for m in (quotients[:1] if same else quotients)))
             total += float(np.abs(quotients).max()) * term.bound
         if total >= _MAX_SUM:
             raise UnsupportedNodeError("scales and constants outside float32", _EXTREME)
         index = builder.constant(np.broadcast_to(np.rint(bias / units), (channels,)).astype(np.int64)) \
             if bias.any() else -1
-        per_channel = channels > 1
-        quantization = Quantization(tuple(float(unit) for unit in units), (0,) * channels,
-                                    len(axes) - 1 if per_channel else None)
+        if units.min() == units.max():
+            quantization = Quantization((float(units[0]),), (0,))
+        else:
+            quantization = Quantization(tuple(float(unit) for unit in units), (0,) * channels, len(axes) - 1)
         shape = stored_shape(self.shape, axes)
         total_ = builder.op("RESCALE", (*tensors, index), shape, "int64", quantization,
                             multipliers=tuple(multipliers), shift=0, low=0, high=0)
