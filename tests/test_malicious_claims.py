@@ -18,6 +18,7 @@ from mpc_bridge.backends.sharing.requantize import (
     requantize_circuit,
     to_ring_circuit,
 )
+from mpc_bridge.kernels.gf import ABSENT
 from tests.plane_machine import Planes, Tamper, Trio, bits_of, number_of, split
 
 LANES = 40
@@ -207,3 +208,19 @@ def test_the_claims_are_as_many_as_planned() -> None:
     shape = RequantizeShape(48, 30, ring=48)
     rows = len(VerifyingCompiler(requantize_circuit(shape), 0).verified().rows)
     assert rows <= 516
+
+
+def test_products_are_joined_by_the_same_factor_at_every_role() -> None:
+    """Vectors of the three parties match element by element, and a factor is one wire: rows of it differ in x only."""
+    shape = RequantizeShape(42, 29, ring=38)
+    programs = compiled(requantize_circuit(shape))
+    for verified in programs:
+        np.testing.assert_array_equal(verified.factors, programs[0].factors)
+        rows, groups, factors = verified.by_factor
+        first = np.flatnonzero(np.diff(factors, prepend=-1))
+        np.testing.assert_array_equal(factors[first], np.arange(verified.factor_count))
+        np.testing.assert_array_equal(rows[:, 2:], rows[first[factors], 2:])
+        order = np.argsort(verified.factors, kind="stable")
+        np.testing.assert_array_equal(groups, verified.groups[order])
+        np.testing.assert_array_equal(np.where(rows == ABSENT, verified.zero, rows), verified.rows[order])
+    assert programs[0].factor_count < 0.65 * len(programs[0].rows)
