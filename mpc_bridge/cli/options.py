@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file: .tflite or .circuit.", show_default=False)]
+from mpc_bridge import registry
+
+_IMPORTERS = registry.importers().usable.values()
+_SUFFIXES = sorted({suffix for importer in _IMPORTERS for suffix in importer.suffixes})
+_PROFILES = "; ".join(f"{importer.name}: {', '.join(importer.profiles)}" for importer in _IMPORTERS)
+
+Model = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help=f"A model file: {', '.join(_SUFFIXES)} or {registry.CIRCUIT_SUFFIX}.", show_default=False
+    ),
+]
 Security = Annotated[
     str | None,
     typer.Option(
@@ -33,7 +44,9 @@ Preprocessing = Annotated[
 Device = Annotated[str, typer.Option(metavar="WORD", help="auto, cpu or cuda.")]
 Profile = Annotated[
     str | None,
-    typer.Option(metavar="WORD", help="Whose integers: litert or tflite.", show_default="litert; a .circuit has one"),
+    typer.Option(
+        metavar="WORD", help=f"Whose integers ({_PROFILES}).", show_default="each format's first; a .circuit has one"
+    ),
 ]
 Trust = Annotated[
     bool,
