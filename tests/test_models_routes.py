@@ -19,6 +19,7 @@ pytest.importorskip("torchao", reason="torchao is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed")
 
+import mpc_bridge  # noqa: E402
 from mpc_bridge.circuit.graph import Circuit  # noqa: E402
 from mpc_bridge.circuit.printer import format_circuit  # noqa: E402
 from mpc_bridge.circuit.reference import evaluate_samples  # noqa: E402
@@ -127,6 +128,51 @@ def test_the_commands_on_a_pt2_and_labels(
     indices = run("eval", XNNPACK, "--input", "images.npy", "--labels", "labels.npy", "--samples", 2,
                   "--security", "semi-honest", "--reveal", "argmax")
     assert "top-1   2 of 2 right, 100.00%" in indices
+
+
+def snippets() -> list[str]:
+    """The Python blocks of the README's section on models."""
+    text = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## Models\n")[2].partition("\n## ")[0]
+    return [block.partition("```")[0] for block in section.split("```python\n")[1:]]
+
+
+def test_the_readmes_snippet_for_pytorch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: None) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block for block in snippets() if "torchao" in block)
+    x = torch.ones(1, 3)
+    names = {"model": torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU()), "example": x, "calibration": [x]}
+    exec(code, names)
+    circuit = load_model(tmp_path / "model.pt2")
+    assert circuit.source == "pytorch" and "FULLY_CONNECTED" in {op.kind for op in circuit.ops}
+    again = mpc_bridge.from_torch(torch.export.export(names["model"], (x,)))
+    assert [op.kind for op in again.ops] == [op.kind for op in circuit.ops]
+
+
+def test_the_readmes_snippet_for_onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: None) -> None:
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.rows = iter([np.ones((1, 3), np.float32)])
+
+        def get_next(self) -> dict[str, Scores] | None:
+            row = next(self.rows, None)
+            return None if row is None else {"x": row}
+
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [helper.make_tensor_value_info("x", kind, [1, 3])],
+        [helper.make_tensor_value_info("y", kind, [1, 4])],
+        [onnx.numpy_helper.from_array(np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), "w")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10),
+              tmp_path / "float.onnx")
+    monkeypatch.chdir(tmp_path)
+    (code,) = (block for block in snippets() if "quantize_static" in block)
+    exec(code, {"calibration": Reader()})
+    circuit = load_model(tmp_path / "model.onnx")
+    assert circuit.source == "onnx" and circuit.constants
 
 
 def test_importing_the_package_and_every_importer_imports_no_framework(installed: None) -> None:
