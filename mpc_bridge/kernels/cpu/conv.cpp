@@ -57,12 +57,6 @@ void unfold(const mpcb_geometry& g, const Window* windows, size_t rows, const ui
   }
 }
 
-// A 1x1 convolution of the whole image, or a matrix product: x already is the unfolded matrix.
-bool is_matrix(const mpcb_geometry& g) {
-  return g.kernel_height == 1 && g.kernel_width == 1 && g.stride_height == 1 && g.stride_width == 1 && g.pad_top == 0 &&
-         g.pad_left == 0 && g.in_height == g.out_height && g.in_width == g.out_width;
-}
-
 void conv2d(const mpcb_geometry& g, int terms, const uint64_t* const* x, const uint64_t* x_zero, const uint64_t* packed,
             uint64_t* z) {
   const size_t depth = depth_of(g), channels = static_cast<size_t>(g.out_channels);

@@ -24,12 +24,6 @@ static inline int64_t cell_offset(const mpcb_geometry& g, const Window& window, 
   return window.origin + (kh * g.dilation_height * g.in_width + kw * g.dilation_width) * g.in_channels;
 }
 
-// A 1x1 convolution of the whole image, or a matrix product: x already is the unfolded matrix.
-static inline bool is_matrix(const mpcb_geometry& g) {
-  return g.kernel_height == 1 && g.kernel_width == 1 && g.stride_height == 1 && g.stride_width == 1 && g.pad_top == 0 &&
-         g.pad_left == 0 && g.in_height == g.out_height && g.in_width == g.out_width;
-}
-
 // Copies unfolded columns [start, start + depth) of one output pixel; cells outside the image are 0.
 static inline void unfold(const mpcb_geometry& g, const uint64_t* x, const Window& window, int64_t start, int64_t depth,
                           uint64_t* row) {

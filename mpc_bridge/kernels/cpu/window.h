@@ -38,6 +38,12 @@ struct Window {
   Taps rows, columns;
 };
 
+// A 1x1 convolution of the whole image, or a matrix product: x already is the unfolded matrix.
+static inline bool is_matrix(const mpcb_geometry& g) {
+  return g.kernel_height == 1 && g.kernel_width == 1 && g.stride_height == 1 && g.stride_width == 1 && g.pad_top == 0 &&
+         g.pad_left == 0 && g.in_height == g.out_height && g.in_width == g.out_width;
+}
+
 // Output pixels in memory order.
 class Pixels {
  public:
