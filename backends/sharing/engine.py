@@ -63,7 +63,7 @@ class SharingEngine:
         self._protocol = protocol
         self._device = protocol.device
         self._values = program.values
-        self._indices: dict[int, npt.NDArray[np.int64]] = {}
+        self._indices: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
 
     def prepare(self, program: Program) -> None:
         """Keys, and every circuit of the program compiled."""
@@ -221,8 +221,11 @@ class SharingEngine:
                 self._device.ring_add(target, scaled, target)
         return total
 
-    def _index(self, key: int, make: Callable[[], npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-        """A public gather map, made once per step (the key is the value it makes)."""
+    def _index(
+        self, output: int, make: Callable[[], npt.NDArray[np.int64]], operand: int = 0
+    ) -> npt.NDArray[np.int64]:
+        """A public gather map, made once per step, which the value it makes names, and operand."""
+        key = output, operand
         if key not in self._indices:
             self._indices[key] = np.ascontiguousarray(make())
         return self._indices[key]
@@ -256,9 +259,8 @@ class SharingEngine:
         if x.shape == shape:
             return share.components
         source = np.arange(share.size, dtype=np.int64).reshape(x.shape)
-        # a key of its own per operand: values are numbered from 0 up
-        key = -1 - (step.output * len(step.coefficients) + position)
-        return self._gather([share.components], self._index(key, lambda: np.broadcast_to(source, shape).reshape(-1)), 0)
+        index = self._index(step.output, lambda: np.broadcast_to(source, shape).reshape(-1), position)
+        return self._gather([share.components], index, 0)
 
     def _circuit(self, circuit: Circuit, x: BitShare) -> BitShare:
         (result,) = self._protocol.evaluate(circuit, [PlaneSource(x.components, WIDTH)], [PlaneSink(WIDTH)], x.size)

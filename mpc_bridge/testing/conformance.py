@@ -239,6 +239,15 @@ def _affine_cases() -> list[Case]:
         row = b.input((3, 1), ring)
         b.add(Affine(0, "rescale", (acc, x, bias, row), total, (many, few, 1, few[::-1]), -77, ring=ring))
         cases.append(b.finish(f"affine-channels-ring{ring}", _requantize_all(b, total, ring, ring - 10)))
+    # sums of different numbers of operands that broadcast each in its own way
+    b = Builder(np.random.default_rng(200))
+    whole = b.input((2, 3, 4), 33)
+    narrow = [b.input(shape, 33) for shape in ((3, 1), (2, 1, 4), (2, 3, 1), (2, 1, 1), (1, 3, 4))]
+    sums = []
+    for number, count in enumerate((3, 2, 4, 2, 5, 2)):
+        terms = (*(narrow * 2)[number : number + count - 1], whole)
+        sums.append(b.add(Affine(0, "sum", terms, b.accumulator((2, 3, 4), 33), tuple(range(1, count + 1)), ring=33)))
+    cases.append(b.finish("affine-broadcasts-ring33", *(_requantize_all(b, total, 33, 4) for total in sums)))
     return cases
 
 
