@@ -90,8 +90,10 @@ def test_route(
     circuit = made.circuit
     reference = evaluate_samples(circuit, (images[:, None],))[0].reshape(COMPARED, 10)
     assert not len(unequal(reference, made.expected))
-    # a unit of the last logits' scale, which is below 0.25 on every route; float logits differ by float32 rounding
-    assert np.abs(reference - made.expected).max() < 0.25
+    # two units of the logits' scale, where a float mean or a float convolution of the framework breaks a tie, in few
+    # logits; float logits differ by float32 rounding as well
+    difference = np.abs(reference - made.expected)
+    assert difference.max() < 0.1 and np.mean(difference > 1e-5) < 0.02
     tops = [float(np.mean(scores.argmax(axis=1) == labels)) for scores in (made.expected, reference)]
     print(f"\n{name}: top-1 of {COMPARED} real images: framework {tops[0]:.4f}, mpc-bridge {tops[1]:.4f}")
     assert min(tops) > 0.96
