@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import mpc_bridge
 from mpc_bridge import registry
 from mpc_bridge.backends.additive.backend import backend as additive
 from mpc_bridge.backends.plaintext import backend as plaintext
@@ -30,6 +29,7 @@ from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_input
 from mpc_bridge.lowering.program import Input
 from mpc_bridge.testing import conformance
 from mpc_bridge.testing.specimens import KINDS, specimen
+from tests.test_importer_tflite_refusals import UNSUPPORTED
 
 ROOT = Path(__file__).resolve().parent.parent
 BACKENDS = {"plaintext": plaintext, "rep3": rep3, "rep3-mac": rep3_mac, "additive": additive}
@@ -146,6 +146,8 @@ def test_refusals_are_the_importers_own_words() -> None:
         listed = {node.elts[0].id for node in ast.walk(tree)
                   if isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[0], ast.Name)
                   and node.elts[0].id.isupper() and not node.elts[0].id.startswith("_")}
-        refusals = mpc_bridge.importers.onnx.REFUSALS if folder == "onnx" else pytorch.refusals
-        assert len(listed) == len(refusals)
+        assert len(listed) == len((onnx if folder == "onnx" else pytorch).refusals)
         assert all(used.count(name) >= 2 for name in listed)
+    # and TensorFlow Lite's are what files of its refusal tests are told
+    for words, _ in tflite.refusals:
+        assert any(words in told for _, told in UNSUPPORTED.values()), words
