@@ -56,8 +56,8 @@ def test_help_names_every_command_and_option(run: Run) -> None:
     assert all(command in text for command in ("eval", "import", "show", "backends", "demo", "ops"))
     text = run("eval", "--help").stdout
     options = ["--security", "--majority", "--parties", "--backend", "--device", "--profile", "--input", "--samples"]
-    options += ["--output", "--report", "--json", "--reveal", "--check", "--no-check", "--transport", "--timeout", "--preprocessing"]
-    options += ["Exit codes"]
+    options += ["--output", "--report", "--json", "--reveal", "--check", "--no-check", "--transport", "--timeout"]
+    options += ["--preprocessing", "--labels", "Exit codes"]
     assert all(option in text for option in options)
     assert run().stdout == run("--help").stdout
 
