@@ -345,6 +345,104 @@ def test_hostile_arguments(change: Change) -> None:
     assert all(line.isprintable() for line in str(refusal.value).split("\n"))
 
 
+def call(target: str, output: str, **arguments: Any) -> dict[str, Any]:
+    """A node; strings are tensors."""
+    kinds: dict[type, Callable[[Any], Any]] = {
+        str: lambda value: {"as_tensor": {"name": value}}, int: lambda value: {"as_int": value},
+        list: lambda value: {"as_ints": value}}
+    return {"target": f"torch.ops.aten.{target}", "outputs": [{"as_tensor": {"name": output}}], "metadata": {},
+            "inputs": [{"name": name, "arg": kinds[type(value)](value), "kind": 1}
+                       for name, value in arguments.items()]}
+
+
+def described(document: Any, name: str, extents: list[int]) -> None:
+    """Another float tensor in a model document."""
+    values = document["graph_module"]["graph"]["tensor_values"]
+    values[name] = {**values["x"], "sizes": [{"as_int": extent} for extent in extents]}
+
+
+def with_parameters(document: Any, config: Any, count: int) -> None:
+    """Parameters ``p0``, ``p1``, … of one element, the first of one large stored tensor, and a node that reads each."""
+    entry = next(iter(config["config"].values()))
+    for index in range(count):
+        document["graph_module"]["signature"]["input_specs"].insert(
+            0, {"parameter": {"arg": {"name": f"p{index}"}, "parameter_name": f"n{index}"}})
+        one = [{"as_int": 1}]
+        meta = {**entry["tensor_meta"], "sizes": one, "strides": one, "storage_offset": {"as_int": 0}, "dtype": 7}
+        config["config"][f"n{index}"] = {**entry, "path_name": "large", "tensor_meta": meta}
+        described(document, f"p{index}", [1])
+        described(document, f"sum{index}", [1])
+        files.nodes(document).insert(0, call("add.Tensor", f"sum{index}", self=f"p{index}", other=f"p{index}"))
+
+
+def test_many_tensors_in_one_large_entry() -> None:
+    """Its checksum is computed once."""
+    contents = files.entries(DATA)
+    document, config = json.loads(contents[files.MODEL]), json.loads(contents[files.WEIGHTS])
+    with_parameters(document, config, 2000)
+    contents |= {files.MODEL: json.dumps(document).encode(), files.WEIGHTS: json.dumps(config).encode(),
+                 "data/weights/large": bytes(2**25)}
+    started = time.monotonic()
+    read(files.archive(contents, zipfile.ZIP_DEFLATED))
+    assert time.monotonic() - started < 60  # 2000 times 32 MiB take several minutes
+
+
+@pytest.mark.parametrize("unit", [b"[],", b"{},", b'"",'])
+def test_documents_of_many_small_values(unit: bytes) -> None:
+    data = files.archive(files.entries(DATA) | {files.MODEL: b"[" + unit * (10 * 2**20) + b"0]"}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ModelFormatError, match="too many values"):
+        read(data)
+
+
+def test_copies_of_a_stored_tensor_are_bounded() -> None:
+    contents = files.entries(DATA)
+    document, config = json.loads(contents[files.MODEL]), json.loads(contents[files.WEIGHTS])
+    with_parameters(document, config, 1)
+    for index in range(40):
+        described(document, f"copy{index}", [2**24])
+        files.nodes(document).insert(0, call("expand.default", f"copy{index}", self="p0", size=[2**24]))
+    contents |= {files.MODEL: json.dumps(document).encode(), files.WEIGHTS: json.dumps(config).encode(),
+                 "data/weights/large": bytes(4)}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFormatError, match="many times their own size"):
+            read(files.archive(contents))
+        assert tracemalloc.get_traced_memory()[1] < 2**28
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_factor_that_a_product_does_not_have() -> None:
+    def change(document: Any) -> None:
+        listed = files.nodes(document)
+        position, source = next((index + 1, item["outputs"][0]["as_tensor"]["name"])
+                                for index, item in enumerate(listed) if "dequantize_per_tensor" in item["target"])
+        described(document, "squares", [1])
+        listed.insert(position, call("mul.Tensor", "squares", self=source, other=source, alpha=-1))
+    with pytest.raises(UnsupportedModelError) as refusal:
+        read(files.edited(DATA, change))
+    assert "alpha" in refusal.value.where
+
+
+def test_statistics_of_a_size_that_only_the_description_has() -> None:
+    """A batch norm without weight and bias takes its channels from what is stored."""
+    def change(document: Any) -> None:
+        described(document, "huge", [1, 2**31 - 1])
+        described(document, "normal", [1, 2**31 - 1])
+        listed = files.nodes(document)
+        listed.append(call("relu.default", "huge", self=listed[-1]["outputs"][0]["as_tensor"]["name"]))
+        node = call("batch_norm.default", "normal", input="huge", running_mean="huge", running_var="huge")
+        node["inputs"].append({"name": "eps", "arg": {"as_float": 1e-5}, "kind": 1})
+        listed.append(node)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFormatError, match="statistics"):
+            read(files.edited(DATA, change))
+        assert tracemalloc.get_traced_memory()[1] < 2**26
+    finally:
+        tracemalloc.stop()
+
+
 def test_truncated_files() -> None:
     for length in [*range(0, 64), *range(64, len(DATA), 997), *range(len(DATA) - 64, len(DATA))]:
         with pytest.raises(REFUSALS):

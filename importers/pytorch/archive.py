@@ -52,12 +52,14 @@ class Archive:
         source: its name, for people.
         root: the folder that all entries lie in (``""``: none).
         entries: names without the root.
+        checked: what has been read, so that a thousand tensors in one entry cost as much as one.
     """
 
     data: bytes = field(repr=False)
     source: str
     root: str
     entries: Mapping[str, _Entry] = field(repr=False)
+    checked: dict[str, memoryview] = field(default_factory=dict, repr=False)
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
@@ -77,6 +79,8 @@ class Archive:
         entry = self.entries[name]
         if limit is not None and entry.size > limit:
             raise self.error(f"{name} holds {entry.size} bytes; at most {limit} are read")
+        if name in self.checked:
+            return self.checked[name]
         content = memoryview(self.data)[entry.start : entry.start + entry.packed]
         if entry.deflated:
             inflater = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -87,6 +91,7 @@ class Archive:
             content = memoryview(inflated)
         if len(content) != entry.size or zlib.crc32(content) != entry.crc:
             raise self.error(f"{name} is corrupt: its checksum or size is wrong")
+        self.checked[name] = content
         return content
 
     def error(self, what: str) -> ModelFormatError:

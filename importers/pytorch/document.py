@@ -14,6 +14,8 @@ from mpc_bridge.importers.pytorch.calls import MAX_ELEMENTS, MAX_RANK, Meta, cor
 #: Greatest JSON document: some ten thousand nodes with their stack traces.
 MAX_JSON = 32 * 2**20
 MAX_NESTING = 100
+#: Brackets and quotes of a document: an empty list of two bytes takes Python thirty times as much.
+MAX_TOKENS = 4 * 2**20
 _MAX_DIGITS = 20
 
 #: torch's ScalarType numbers.
@@ -34,12 +36,12 @@ class _Refused(Exception):
 
 
 def parse(content: memoryview, source: str, place: str) -> Any:
-    """A JSON document, within limits on nesting and on the digits of a number; no key twice.
+    """A JSON document, within limits on nesting, on values and on the digits of a number; no key twice.
 
     Raises:
         ModelFormatError: it is none.
     """
-    _check_nesting(content, source, place)
+    _check_structure(content, source, place)
     try:
         return json.loads(content.tobytes().decode("utf-8"), parse_int=_integer, parse_constant=_constant,
                           object_pairs_hook=_object)
@@ -47,10 +49,12 @@ def parse(content: memoryview, source: str, place: str) -> Any:
         raise corrupt("not the JSON that torch writes", source, place) from None
 
 
-def _check_nesting(content: memoryview, source: str, place: str) -> None:
-    # before the parser, whose own limit is the interpreter's stack
+def _check_structure(content: memoryview, source: str, place: str) -> None:
+    # before the parser, whose own limits are the interpreter's stack and the computer's memory
     depth, quoted = 0, False
-    for match in _STRUCTURE.finditer(content):
+    for count, match in enumerate(_STRUCTURE.finditer(content)):
+        if count >= MAX_TOKENS:
+            raise corrupt("JSON of too many values", source, place)
         token = match[0]
         if token == b'"':
             quoted = not quoted

@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.importers.pytorch.calls import MAX_ELEMENTS, MAX_RANK, Call, Meta, Program, Ref, corrupt
+from mpc_bridge.importers.pytorch.calls import MAX_RANK, Call, Meta, Program, Ref, corrupt
 from mpc_bridge.importers.qdq.graph import Node, Value
 
 #: Greatest stride, window or padding; beyond it only corrupt files go.
 MAX_STEP = 2**16
+#: Bytes that copies of stored tensors may take: some, and as often what the file holds.
+FREE_COPIES, COPIES = 2**26, 8
 
 #: Operators that return a view of their first argument (or the argument itself).
 VIEWS = frozenset({
@@ -43,7 +45,10 @@ class State:
         origin: a view → the tensor whose storage it shares.
         stale: tensors that share storage with one that was changed in place.
         missing: outputs that no node makes, and what to say to who reads them.
+        families: a tensor → those that share its storage, itself included, and are not stale.
         positive: output of ``x > 0`` → x.
+        producers: a tensor → the node that makes it.
+        left: bytes that stored tensors which are made of others may still take.
     """
 
     program: Program
@@ -57,7 +62,10 @@ class State:
     origin: dict[str, str] = field(default_factory=dict)
     stale: set[str] = field(default_factory=set)
     missing: dict[str, str] = field(default_factory=dict)
+    families: dict[str, set[str]] = field(default_factory=dict)
     positive: dict[str, str] = field(default_factory=dict)
+    producers: dict[str, Node] = field(default_factory=dict)
+    left: int = FREE_COPIES
 
 
 @dataclass(frozen=True)
@@ -199,6 +207,12 @@ class Site:
         self.state.constants[name] = np.asarray(value)
         return name
 
+    def charge(self, size: int) -> None:
+        """Count the bytes of a stored tensor that is made of another: a small file may name one very often."""
+        self.state.left -= size
+        if self.state.left < 0:
+            self.wrong("stored tensors, as the graph combines them, take many times their own size")
+
     def between(self, role: str, shape: tuple[int, ...]) -> str:
         """A name for a tensor between two nodes of this call."""
         name = f"{self.call.outputs[0]}#{role}"
@@ -226,7 +240,9 @@ class Site:
         names = tuple(name or self.call.outputs[0] for name in named)
         if self._fold(kind, inputs, names[0], attributes):
             return
-        self.state.nodes.append(Node(kind, names[0], inputs, names, attributes))
+        node = Node(kind, names[0], inputs, names, attributes)
+        self.state.nodes.append(node)
+        self.state.producers.update(dict.fromkeys(names, node))
         if kind == "Dequantize" and inputs[0] in self.state.constants:
             self.state.dequantized[names[0]] = (inputs[0], attributes)
 
@@ -259,8 +275,9 @@ class Site:
             moved = _MOVES[kind](value, attributes)
         except (ValueError, IndexError):
             self.wrong("it does not fit the shape of a stored tensor")
-        if moved.size > min(MAX_ELEMENTS, max(value.size, 2**16) * 256) or moved.ndim > MAX_RANK:
+        if moved.ndim > MAX_RANK:
             self.wrong("it makes a stored tensor too large")
+        self.charge(moved.size * moved.itemsize)
         return np.ascontiguousarray(moved).reshape(moved.shape)
 
 

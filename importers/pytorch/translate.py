@@ -9,7 +9,7 @@ from mpc_bridge.importers.base import printable
 from mpc_bridge.importers.pytorch import refusals
 from mpc_bridge.importers.pytorch.calls import Argument, Call, Program, Ref, corrupt
 from mpc_bridge.importers.pytorch.operators import OPERATORS
-from mpc_bridge.importers.pytorch.site import VIEWS, Site, State, UnsupportedOperatorError
+from mpc_bridge.importers.pytorch.site import COPIES, FREE_COPIES, VIEWS, Site, State, UnsupportedOperatorError
 from mpc_bridge.importers.qdq.graph import Graph, Node, Port
 
 #: Refused operators that a report lists; the rest is counted.
@@ -35,7 +35,8 @@ def translate(program: Program, name: str, profile: str, sha256: str) -> Graph:
     """
     uses = Counter(reference for call in program.calls for reference in references(call))
     uses.update(program.outputs)
-    state = State(program, uses, constants=dict(program.constants))
+    stored = sum(array.nbytes for array in program.constants.values())
+    state = State(program, uses, constants=dict(program.constants), left=FREE_COPIES + COPIES * stored)
     ports = tuple(_port(program, tensor) for tensor in program.inputs)
     refused: list[str] = []
     for call in program.calls:
@@ -115,11 +116,13 @@ def _follow_storage(state: State, call: Call) -> None:
     root = state.origin.get(first.name, first.name)
     if call.target in VIEWS:
         state.origin.update({output: root for output in call.outputs})
+        state.families.setdefault(root, {root}).update(call.outputs)
     elif operator.endswith("_") and not operator.startswith("_"):
         if root in state.program.constants:
             raise UnsupportedOperatorError("it changes a stored tensor: model.eval() before the export")
-        family = {tensor for tensor, origin in state.origin.items() if origin == root} | {root}
-        state.stale |= family - {first.name}
+        state.stale |= state.families.get(root, {root}) - {first.name}
+        # what is stale stays so
+        state.families[root] = {first.name, call.outputs[0]}
         state.renamed[first.name] = state.renamed.get(call.outputs[0], call.outputs[0])
         state.origin[call.outputs[0]] = root
 

@@ -17,9 +17,10 @@ def _binary(kind: str) -> Callable[[Site], None]:
         if site.get("rounding_mode") is not None:
             site.refuse("a division that rounds")
         alpha = site.number("alpha", 1)
-        if alpha not in (1, -1):
+        opposite = {"Add": "Sub", "Sub": "Add"}
+        if alpha not in (1, -1) or (alpha == -1 and kind not in opposite):
             site.refuse(f"a factor alpha of {alpha}; 1 is read")
-        actual = {"Add": "Sub", "Sub": "Add"}[kind] if alpha == -1 else kind
+        actual = opposite[kind] if alpha == -1 else kind
         site.emit(actual, (first, second))
     return convert
 
@@ -100,7 +101,7 @@ def where(site: Site) -> None:
     """``where(x > 0, x, slope * x)``: what a prelu decomposes into."""
     condition, other = site.get("condition"), site.tensor("other")
     x = site.state.positive.get(condition.name, "") if isinstance(condition, Ref) else ""
-    product = next((node for node in reversed(site.state.nodes) if other in node.outputs), None)
+    product = site.state.producers.get(other)
     if not x or site.tensor("self") != x or product is None or product.kind != "Mul" or x not in product.inputs:
         site.refuse("only where(x > 0, x, slope * x) is read")
     slope = product.inputs[1] if product.inputs[0] == x else product.inputs[0]

@@ -118,8 +118,11 @@ def batch_norm(site: Site) -> None:
         site.wrong("batch normalization needs a channel axis")
     if site.get("running_mean") is None or site.get("running_var") is None:
         site.refuse("batch normalization without running statistics depends on the batch")
-    weight = site.optional("weight") or site.constant("scale", np.ones(shape[1], np.float32))
-    bias = site.optional("bias") or site.constant("bias", np.zeros(shape[1], np.float32))
+    mean = site.stored(site.tensor("running_mean"))
+    if mean is None or mean.shape != (shape[1],):
+        site.wrong("the running statistics do not fit the channels")
+    weight = site.optional("weight") or site.constant("scale", np.ones(mean.shape, np.float32))
+    bias = site.optional("bias") or site.constant("bias", np.zeros(mean.shape, np.float32))
     site.emit("BatchNorm", (x, weight, bias, site.tensor("running_mean"), site.tensor("running_var")),
               epsilon=site.number("eps"))
     for output in (1, 2):

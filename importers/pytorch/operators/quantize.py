@@ -76,6 +76,7 @@ def _quantize(site: Site, tensor: str, parameters: dict[str, Value]) -> None:
         return
     if stored.dtype != np.float32:
         site.refuse("it quantizes a stored tensor that is not float32")
+    site.charge(stored.nbytes)
     site.state.constants[site.call.outputs[0]] = quantized(stored, parameters)
 
 
