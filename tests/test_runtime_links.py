@@ -12,7 +12,7 @@ import pytest
 from mpc_bridge.errors import MalformedFrame, PeerTimeout
 from mpc_bridge.runtime import links
 from mpc_bridge.runtime.links import PartyLinks
-from mpc_bridge.runtime.messages import encode_progress
+from mpc_bridge.runtime.messages import encode_error, encode_progress
 from mpc_bridge.runtime.transport import Channel, Kind, encode_header
 
 PROGRESS = encode_header(Kind.PROGRESS, 1, 8) + encode_progress(5)
@@ -77,3 +77,42 @@ def test_progress_ends(ends: tuple[list[Channel], list[socket.socket]]) -> None:
     finally:
         stop.set()
         thread.join()
+
+
+@pytest.fixture
+def helped(ends: tuple[list[Channel], list[socket.socket]]) -> Iterator[tuple[PartyLinks, list[socket.socket]]]:
+    """The launcher's links to two parties and a dealer, and their ends."""
+    channels, parties = ends
+    near, far = socket.socketpair()
+    yield PartyLinks([*channels, Channel(near, "the dealer")], 2, 100, 5.0, 1000, lambda *progress: None, str), [
+        *parties, far]
+    near.close()
+    far.close()
+
+
+def test_a_helper_reports_no_progress(helped: tuple[PartyLinks, list[socket.socket]]) -> None:
+    made, members = helped
+    members[2].sendall(PROGRESS)
+    with pytest.raises(MalformedFrame, match="the dealer reports more progress than there is to make"):
+        made.gather(Kind.OUTPUT, 3)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_silent_helper_is_to_blame_and_not_the_launcher_that_waits_too(
+    helped: tuple[PartyLinks, list[socket.socket]], order: tuple[int, int]
+) -> None:
+    made, members = helped
+    for party in order:
+        payload = encode_error(PeerTimeout(f"no word from {('the dealer', 'the launcher')[party]} for 2 s"))
+        members[party].sendall(encode_header(Kind.ERROR, 0, len(payload)) + payload)
+    with pytest.raises(PeerTimeout, match="no word from the dealer"):
+        made.gather(Kind.READY, 0)
+
+
+def test_a_helpers_errors_bear_its_name(helped: tuple[PartyLinks, list[socket.socket]]) -> None:
+    made, members = helped
+    payload = encode_error(PeerTimeout("no word from party 0 for 2 s"))
+    members[2].sendall(encode_header(Kind.ERROR, 0, len(payload)) + payload)
+    with pytest.raises(PeerTimeout) as found:
+        made.gather(Kind.READY, 0)
+    assert found.value.where == "the dealer"

@@ -37,7 +37,7 @@ def test_any_bytes_are_handled(payload: bytes) -> None:
             decode(bytearray(payload))
         except MalformedFrame:
             pass
-    assert isinstance(decode_error(bytearray(payload), 1), MpcBridgeError)
+    assert isinstance(decode_error(bytearray(payload), "party 1"), MpcBridgeError)
 
 
 @pytest.mark.parametrize("change", [{"reveal": "all"}, {"digest": "00"}, {"digest": "zz" * 32}, {"circuit": 5},
@@ -63,7 +63,7 @@ def test_reports_survive_the_wire() -> None:
 @pytest.mark.parametrize("error", [ProtocolAbort("a", where="b", hint="c"), PeerLost("a"), KernelError("a", where="b"),
                                    MpcBridgeError("a", where="party 1, round 3")])
 def test_errors_survive_the_wire(error: MpcBridgeError) -> None:
-    found = decode_error(bytearray(encode_error(error)), 1)
+    found = decode_error(bytearray(encode_error(error)), "party 1")
     assert type(found) is type(error) and found.what == error.what and found.hint == error.hint
     assert error.where in found.where and "party 1" in found.where
 
@@ -71,7 +71,7 @@ def test_errors_survive_the_wire(error: MpcBridgeError) -> None:
 @pytest.mark.parametrize("name", ["BaseException", "SystemExit", "annotations", "__doc__", "NoSuchError", ""])
 def test_only_this_packages_errors_are_made(name: str) -> None:
     payload = json.dumps({"class": name, "what": "w\x1b[2J", "where": "", "hint": ""}).encode()
-    error = decode_error(bytearray(payload), 1)
+    error = decode_error(bytearray(payload), "party 1")
     assert type(error) is MpcBridgeError and error.what == "w?[2J"
 
 

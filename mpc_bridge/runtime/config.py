@@ -31,6 +31,7 @@ class PartyConfig:
         backend: ``module:name``.
         device: one of the backend's.
         parent: process id of the launcher; the party ends when its parent is another one.
+        helper: what the helper process is called, empty without one.
     """
 
     party: int
@@ -43,6 +44,7 @@ class PartyConfig:
     device: str
     parent: int
     keys: Mapping[int, str] = field(repr=False)
+    helper: str = ""
 
     def encode(self) -> bytes:
         """JSON for standard input."""
@@ -66,7 +68,7 @@ class PartyConfig:
 
     def label(self, member: int) -> str:
         """How messages call a member of this session."""
-        return "the helper" if member >= self.parties else label_of(member)
+        return f"the {self.helper}" if member >= self.parties else label_of(member)
 
     def credentials(self) -> Credentials:
         """What this party proves itself with. Raises ValueError for keys of the wrong length."""

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, PeerLost, PeerTimeout, ProtocolAbort
+from mpc_bridge.runtime.config import label_of
 from mpc_bridge.runtime.messages import ERROR_LIMIT, decode_error, decode_progress
+from mpc_bridge.runtime.meter import CLIENT
 from mpc_bridge.runtime.transport import AnyIncoming, Channel, Frame, Kind, Outgoing, Transfer, Waiter, flatten
 
 #: A party that fails takes the others with it; for this long the launcher listens for the one with the best reason.
@@ -23,12 +25,12 @@ class PartyLinks:
     """One authenticated channel per party.
 
     Args:
-        channels: by party, a helper's last.
+        channels: by party, a helper's last; their labels are what errors call their ends.
         parties: how many compute.
         limit: greatest payload that any party has reason to send.
         timeout: of the parties; the launcher waits a little longer.
-        progress_limit: how many progress frames a party has reason to send. Each buys its sender, and nobody else,
-            another ``timeout``, so this bounds how long a party can keep the launcher waiting.
+        progress_limit: how many progress frames a party has reason to send, and a helper has none. Each buys its
+            sender, and nobody else, another ``timeout``, so this bounds how long a party can keep the launcher waiting.
         on_progress: called for every progress frame.
         obituary: one line on why a party's process ended, for a party that ended without a word.
     """
@@ -39,7 +41,7 @@ class PartyLinks:
         self._parties = parties
         self._limit = max(limit, ERROR_LIMIT)
         self._waiter = Waiter(timeout + _MARGIN_SECONDS)
-        self._progress_left = [progress_limit] * len(self._channels)
+        self._progress_left = [progress_limit if party < parties else 0 for party in range(len(self._channels))]
         self._on_progress = on_progress
         self._obituary = obituary
         self._readers = [AnyIncoming(channel, self._limit) for channel in self._channels]
@@ -73,8 +75,9 @@ class PartyLinks:
             for party in sorted((self._inbox.keys() & parties) - found.keys()):
                 frame = self._inbox.pop(party)
                 if (frame.kind, frame.tag) != (kind, tag):
-                    raise MalformedFrame(f"party {party} sent kind {frame.kind}, tag {frame.tag} out of turn",
-                                         where=f"waiting for kind {int(kind)}, tag {tag}")
+                    raise MalformedFrame(
+                        f"{self._channels[party].label} sent kind {frame.kind}, tag {frame.tag} out of turn",
+                        where=f"waiting for kind {int(kind)}, tag {tag}")
                 found[party] = frame.payload
             if found.keys() == parties:
                 return [found[party] for party in sorted(parties)]
@@ -105,15 +108,15 @@ class PartyLinks:
         """A complete frame off its reader: progress and errors end here, others go to the inbox."""
         frame = self._readers[party].frame
         assert frame is not None
+        label = self._channels[party].label
         self._readers[party] = AnyIncoming(self._channels[party], self._limit)
         if frame.kind == Kind.PROGRESS:
             self._progress_left[party] -= 1
             if self._progress_left[party] < 0:
-                raise MalformedFrame(f"party {party} reports more progress than there is to make",
-                                     where=f"party {party}")
+                raise MalformedFrame(f"{label} reports more progress than there is to make", where=label)
             self._on_progress(party, frame.tag, decode_progress(frame.payload))
         elif frame.kind == Kind.ERROR:
-            raise self._root_cause(decode_error(frame.payload, party), party)
+            raise self._root_cause(decode_error(frame.payload, label), party)
         else:
             self._inbox[party] = frame
 
@@ -132,23 +135,26 @@ class PartyLinks:
                     assert frame is not None
                     self._readers[party] = AnyIncoming(self._channels[party], self._limit)
                     if frame.kind == Kind.ERROR:
-                        error = decode_error(frame.payload, party)
+                        error = decode_error(frame.payload, self._channels[party].label)
                         verdicts.append((_rank(error), error))
                         open_parties.discard(party)
                 except PeerLost:
                     open_parties.discard(party)
-                    died = PeerLost(self._obituary(party), where=f"party {party}",
+                    died = PeerLost(self._obituary(party), where=self._channels[party].label,
                                     hint="see the system's log (out of memory?), then run again")
                     verdicts.append((_DIED, died))
                 except PeerError as error:
                     open_parties.discard(party)
                     verdicts.append((_rank(error), error))
             time.sleep(0.005)
-        # Of two parties that wait, one may wait for the other: the one to blame is the one that says nothing.
-        silent = {f"party {party} " for party in open_parties}
-        return min(verdicts, key=lambda verdict: (verdict[0], not any(label in verdict[1].what for label in silent)))[1]
+        # Of two parties that wait, one may wait for the other: the one to blame is the one that says nothing. And a
+        # party that waits for the launcher waits for whomever the launcher waits for.
+        silent = {f"{self._channels[party].label} " for party in open_parties}
+        return min(verdicts, key=lambda verdict: (
+            verdict[0], not any(label in verdict[1].what for label in silent), _LAUNCHER in verdict[1].what))[1]
 
 
+_LAUNCHER = label_of(CLIENT)
 #: Rank of a party that ended without a word: more of a cause than what others say about its end.
 _DIED = 2
 

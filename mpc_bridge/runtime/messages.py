@@ -113,17 +113,16 @@ def encode_error(error: MpcBridgeError) -> bytes:
     return json.dumps({key: text[:_TEXT_LIMIT] for key, text in texts.items()}).encode()
 
 
-def decode_error(payload: bytearray, party: int) -> MpcBridgeError:
-    """The typed error that ``party`` reported; a class this version does not know becomes MpcBridgeError."""
+def decode_error(payload: bytearray, label: str) -> MpcBridgeError:
+    """The typed error that ``label`` ("party 2") reported; one of a class this version does not know is MpcBridgeError."""
     try:
         report = json.loads(payload)
         name, what, where, hint = (_printable(str(report[key])) for key in ("class", "what", "where", "hint"))
     except (ValueError, TypeError, KeyError, RecursionError):
-        return MalformedFrame(f"party {party} failed with an unreadable error", where=f"party {party}")
+        return MalformedFrame(f"{label} failed with an unreadable error", where=label)
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, MpcBridgeError)):
         kind = MpcBridgeError
-    label = f"party {party}"
     return kind(what, where=where if label in where else ", ".join(filter(None, (label, where))), hint=hint)
 
 

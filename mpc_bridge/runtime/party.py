@@ -105,7 +105,8 @@ class Member:
             others.update(theirs)
         for peer, other in others.items():
             if other != own:
-                raise PeerError(f"{label_of(peer)} runs another program", where=label_of(self._session.party),
+                name = label_of(peer) if peer < self._session.parties else "the helper"
+                raise PeerError(f"{name} runs another program", where=label_of(self._session.party),
                                 hint="run the same version of mpc-bridge with the same options at every party")
 
     def _finish(self, soundness_bits: float | None) -> None:

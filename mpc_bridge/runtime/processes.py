@@ -62,6 +62,7 @@ class PartyProcesses:
                  tap: Tap | None = None, helper: str | None = None) -> None:
         self._backend = backend
         self._parties = parties
+        self._helper = helper or ""
         self._names = [*(label_of(party) for party in range(parties)), *([f"the {helper}"] if helper else [])]
         self._device = device
         self._transport = transport
@@ -201,7 +202,7 @@ class PartyProcesses:
         own = self._credentials[party]
         keys = {peer: key.hex() for peer, key in own.keys.items()}
         config = PartyConfig(party, self._parties, listener.fileno(), self._addresses, own.identity.hex(),
-                             self._timeout, self._backend, self._device, os.getpid(), keys)
+                             self._timeout, self._backend, self._device, os.getpid(), keys, self._helper)
         process = subprocess.Popen(
             [sys.executable, "-m", "mpc_bridge.runtime.party"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=complaint, cwd="/", env=_environment(), pass_fds=[listener.fileno()],
