@@ -114,7 +114,7 @@ def encode_error(error: MpcBridgeError) -> bytes:
 
 
 def decode_error(payload: bytearray, label: str) -> MpcBridgeError:
-    """The typed error that ``label`` ("party 2") reported; one of a class this version does not know is MpcBridgeError."""
+    """The typed error that ``label`` ("party 2") reported; MpcBridgeError for a class this version does not know."""
     try:
         report = json.loads(payload)
         name, what, where, hint = (_printable(str(report[key])) for key in ("class", "what", "where", "hint"))
