@@ -19,6 +19,9 @@ from mpc_bridge.importers.qdq.moves import adaptive_window, over_windows
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
 from mpc_bridge.importers.qdq.shapes import Shape
 
+#: Most weights of a convolution that is a sum over windows.
+MAX_ONES = 2**24
+
 _EXTREME = "quantize with scales that are closer to each other, and multiply with positive constants only"
 
 
@@ -61,6 +64,8 @@ class Mean:
         if rank not in (3, 4) or self.axes != tuple(range(2, rank)):
             return None
         extents = self.x.shape[2:]
+        if math.prod(self.x.shape[1:]) > MAX_ONES:
+            return None
         axes = IMAGE[rank - 2] if len(self.shape) == rank else (0, -1, -1, 1)
         return _ones(layer, self.x, self.factor / math.prod(extents), extents, extents, ((0, 0),) * len(extents),
                      self.shape, axes)
@@ -98,7 +103,7 @@ class Average:
         plain_windows = not any(map(any, self.padding)) or self.count_include_pad or self.divisor
         inside = all((count - 1) * step + cells <= extent + sum(sides) for count, step, cells, extent, sides in zip(
             self.shape[2:], self.stride, self.window, self.x.shape[2:], self.padding, strict=True))
-        if not plain_windows or not inside:
+        if not plain_windows or not inside or math.prod(self.window) * self.x.shape[1] > MAX_ONES:
             return None
         count = self.divisor or math.prod(self.window)
         return _ones(layer, self.x, self.factor / count, self.window, self.stride, self.padding, self.shape,

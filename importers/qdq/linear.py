@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.circuit.graph import Quantization
+from mpc_bridge.circuit.graph import INTEGER_RANGES, Quantization
 from mpc_bridge.importers.qdq import attributes as read
 from mpc_bridge.importers.qdq.builder import Builder
 from mpc_bridge.importers.qdq.constants import Constant
@@ -40,7 +40,7 @@ class Accumulator:
             float32 product of the scales of x and of the weights ([1] or [C]).
         shape, axes: of the output in the framework, and its axes as stored, channels last.
         bias: int64 [C], or None.
-        bound: greatest magnitude of the accumulator.
+        bound: greatest magnitude of the accumulator, whatever the weights: what follows from it is public.
     """
 
     layer: str
@@ -103,14 +103,12 @@ def _accumulator(layer: str, kind: str, attributes: dict[str, Any], x: Laid, x_s
     if not np.all(np.isfinite(scales) & (scales > np.finfo(np.float32).tiny)):
         raise UnsupportedNodeError("scales whose product is outside float32", "quantize with ordinary scales")
     axis = channel_axis if len(form.scale) > 1 else None
-    along = tuple(-1 if position == channel_axis else 1 for position in range(weights.ndim))
-    centred = np.abs(weights.astype(np.int16) - np.array(form.zero_point, np.int16).reshape(
-        along if axis is not None else ()))
-    others = tuple(position for position in range(weights.ndim) if position != channel_axis)
+    low, high = INTEGER_RANGES[form.dtype]
+    furthest = max(max(high - zero, zero - low) for zero in form.zero_point)
     return Accumulator(
         layer, kind, attributes, x, x_axes, weights,
         Quantization(form.scale, form.zero_point, axis), scales, shape, axes, None,
-        255 * int(centred.sum(axis=others, dtype=np.int64).max()))
+        255 * furthest * (weights.size // weights.shape[channel_axis]))
 
 
 def linear(layer: str, x: Laid, x_scale: float, weights: Constant, shape: Shape) -> Accumulator:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -39,10 +39,6 @@ class Pointwise:
     def increasing(self) -> bool:
         """Whether it commutes with comparisons."""
         return bool(np.all(self.values[1:] >= self.values[:-1]))
-
-    def over(self, source: Laid) -> Pointwise:
-        """The same function of the same integers elsewhere."""
-        return replace(self, source=source)
 
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """A copy, a QUANTIZE where its exact rule gives the framework's float32 table, else the TABLE."""

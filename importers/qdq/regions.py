@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from mpc_bridge.importers.qdq.builder import Builder
@@ -119,16 +119,16 @@ class Joined:
 
     join: Callable[[Builder, list[Laid]], Laid]
     parts: tuple[Region, ...]
+    #: how many joins are within each other, this one included
+    depth: int = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.depth > MAX_DEPTH:
+        # once: a part may be there a thousand times, and each of its own
+        depth = 1 + max((part.base.depth for part in self.parts if isinstance(part.base, Joined)), default=0)
+        object.__setattr__(self, "depth", depth)
+        if depth > MAX_DEPTH:
             raise UnsupportedNodeError(f"more than {MAX_DEPTH} tensors joined within each other",
                                        "quantize the tensors between the joins")
-
-    @property
-    def depth(self) -> int:
-        """How many joins are within each other, this one included."""
-        return 1 + max((part.base.depth for part in self.parts if isinstance(part.base, Joined)), default=0)
 
     def quantize(self, builder: Builder, form: Format, low: int, high: int) -> Laid:
         """See :class:`Base`: every part by itself, then the join."""

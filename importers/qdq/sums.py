@@ -31,6 +31,8 @@ MAX_TERMS = 64
 _MAX_SHIFT = 62
 #: Sums stay below, so that int64 holds them, and a half more.
 _MAX_SUM = 2.0**60
+#: Steps of the output's scale that are more than any output has, beside its zero point.
+_BEYOND = 1024
 #: Fractional bits of a step in which a float bias is rounded where the sum itself is revealed.
 _REVEALED_BITS = 12
 
@@ -51,7 +53,7 @@ class Term:
 
     @property
     def bound(self) -> int:
-        """Greatest magnitude of the integer."""
+        """Greatest magnitude of the integer, a public fact."""
         return self.source.bound if isinstance(self.source, Accumulator) else 255
 
 
@@ -167,14 +169,20 @@ class Sum:
         axes, tensors, scales, bias_ = self._stored(builder)
         step = form.scale[0]
         factors = [self._quotient(scale, step) for scale in scales]
-        shift = self._shift(factors, np.abs(bias_).max() / step)
+        if not np.all(np.isfinite(bias_)):
+            raise UnsupportedNodeError("scales and constants outside float32", _EXTREME)
+        # a bias so far out that the output is constant may as well be the nearest such: the shift does not tell it
+        reach = sum(float(np.abs(factor).max()) * term.bound for factor, term in zip(factors, self.terms, strict=True))
+        furthest = reach + _BEYOND
+        shift = self._shift(factors, reach + furthest)
         multipliers = tuple(tuple(int(m) for m in np.rint(factor * 2.0**shift)) for factor in factors)
         index = -1
         if bias_.any():
             channels = self.shape[axes[-1]] if axes else 1
+            limits = np.clip(bias_, -furthest * step, furthest * step)
             unit = Fraction(2**shift) / Fraction(step)
             index = builder.constant(np.array(
-                [math.floor(Fraction(float(b)) * unit) for b in np.broadcast_to(bias_, (channels,))], np.int64))
+                [math.floor(Fraction(float(b)) * unit) for b in np.broadcast_to(limits, (channels,))], np.int64))
         output = builder.op(
             "RESCALE", (*tensors, index), stored_shape(self.shape, axes), form.dtype, form.quantization,
             multipliers=multipliers, shift=shift, low=low, high=high)
@@ -210,11 +218,10 @@ class Sum:
             tensors.append(arranged(builder, source, axes))
         return axes, tensors, [term.scale for term in self.terms], bias
 
-    def _shift(self, factors: Sequence[Doubles], bias: float) -> int:
-        """The shift at which the greatest multiplier has 31 bits, less where the sum would be too great."""
+    def _shift(self, factors: Sequence[Doubles], total: float) -> int:
+        """The shift at which the greatest multiplier has 31 bits, less where sums of up to ``total`` steps are too
+        great."""
         greatest = max(float(np.abs(factor).max()) for factor in factors)
-        total = sum(float(np.abs(factor).max()) * term.bound
-                    for factor, term in zip(factors, self.terms, strict=True)) + bias
         if not math.isfinite(total):
             raise UnsupportedNodeError("scales and constants outside float32", _EXTREME)
         shift = min(_MAX_SHIFT, 31 - math.frexp(greatest)[1]) if greatest else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -116,8 +116,17 @@ def moved(builder: Builder, value: Region, move: Move, shape: Shape) -> Region:
     if function is not None and (move.pure or function.increasing) and (
             move.fill is None or move.fill == _at_zero(builder, function)):
         tensor = move.apply(builder, function.source)
-        return Region(function.over(tensor), shape)
+        span = _spanned(builder, function.source, function.span, move)
+        return Region(replace(function, source=tensor, span=span), shape)
     return value.moved(move, shape)
+
+
+def _spanned(builder: Builder, source: Laid, span: tuple[int, int], move: Move) -> tuple[int, int]:
+    """The integers after a move: a padding adds the zero point, which need not be among those used."""
+    if move.fill is None:
+        return span
+    zero_point = builder.quantization(source.tensor)[1]
+    return min(span[0], zero_point), max(span[1], zero_point)
 
 
 def _at_zero(builder: Builder, function: Pointwise) -> float:
@@ -130,7 +139,7 @@ def moved_integers(builder: Builder, value: Integers, move: Move) -> Integers:
     if move.fill is not None and move.fill != builder.quantization(value.tensor.tensor)[1]:
         raise UnsupportedNodeError("a padding of integers with another value than their zero point",
                                    "pad with the zero point")
-    return Integers(move.apply(builder, value.tensor), value.span)
+    return Integers(move.apply(builder, value.tensor), _spanned(builder, value.tensor, value.span, move))
 
 
 def channels(constant: Constant, shape: Shape) -> tuple[Doubles, int | None]:
