@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import threading
@@ -350,3 +351,13 @@ def test_flatten_refuses_strided_buffers() -> None:
 def test_flatten_takes_any_contiguous_type() -> None:
     views = flatten([np.zeros((3, 0), np.uint64), np.ones((2, 3), np.uint64), np.array(True), b"", bytearray(b"ab")])
     assert [view.nbytes for view in views] == [48, 1, 2]
+
+
+def test_who_has_all_the_time_waits_and_notices_an_end(ends: Ends) -> None:
+    channel, peer = ends
+    frame = encode_header(Kind.ROUND, 7, 3) + b"abc"
+    threading.Timer(0.2, peer.sendall, [frame]).start()
+    assert expect(channel, 3, timeout=math.inf) == b"abc"
+    threading.Timer(0.2, peer.close).start()
+    with pytest.raises(PeerLost):
+        expect(channel, 3, timeout=math.inf)

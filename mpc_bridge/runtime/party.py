@@ -8,6 +8,7 @@ Its end, for whatever reason, closes its connections, which ends the others.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import socket
@@ -250,11 +251,14 @@ def run(config: PartyConfig) -> int:
             channels = join(config, meter)
             control = channels.pop(CLIENT)
             helper = {peer: channels.pop(peer) for peer in list(channels) if peer >= config.parties}
-            session = _session(config, channels, control, meter)
+            # A helper is idle while the parties work, however long that is; the launcher's end ends it.
+            serves = config.party >= config.parties
+            patience = math.inf if serves else config.timeout
+            session = _session(config, channels, control, meter, patience)
             if helper:
-                session.helper = _session(config, helper, control, meter)
-        role = Party if config.party < config.parties else HelperMember
-        role(session, control, backend, config.timeout).serve()
+                session.helper = _session(config, helper, control, meter, patience)
+        role = HelperMember if serves else Party
+        role(session, control, backend, patience).serve()
         return 0
     except MpcBridgeError as error:
         _report(control, error, config.timeout)
@@ -271,9 +275,10 @@ def run(config: PartyConfig) -> int:
             session.close()
 
 
-def _session(config: PartyConfig, channels: Mapping[int, Channel], control: Channel, meter: CostMeter) -> Session:
+def _session(config: PartyConfig, channels: Mapping[int, Channel], control: Channel, meter: CostMeter,
+             timeout: float) -> Session:
     return Session(config.party, config.parties, _DEVICES[config.device](), channels, control=control, meter=meter,
-                   timeout=config.timeout, identity=bytes.fromhex(config.identity))
+                   timeout=timeout, identity=bytes.fromhex(config.identity))
 
 
 def _report(control: Channel | None, error: MpcBridgeError, timeout: float) -> None:

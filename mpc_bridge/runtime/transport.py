@@ -344,7 +344,7 @@ class Waiter:
 
     Args:
         timeout: seconds without a byte on a pending transfer after which it fails with PeerTimeout; also what a whole
-            frame may take beyond its bytes at :data:`MINIMUM_RATE`.
+            frame may take beyond its bytes at :data:`MINIMUM_RATE`. Infinity: it may take for ever.
         watched: descriptor → label: on these, outside a transfer, only an end matters (the launcher's connection).
     """
 
@@ -382,7 +382,8 @@ class Waiter:
         # Every time round, also while other transfers move all the time.
         if now >= first.deadline:
             raise first.late(self.timeout)
-        fds = {fd for fd, _ in self._poll.poll((first.deadline - now) * 1000)}
+        left = None if first.deadline == math.inf else (first.deadline - now) * 1000
+        fds = {fd for fd, _ in self._poll.poll(left)}
         for fd in fds & self._watched.keys():
             if wanted[fd] == _LOST_EVENTS:
                 raise lost(self._watched[fd], "while waiting for another party")
