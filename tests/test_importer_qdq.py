@@ -517,6 +517,21 @@ def test_the_float_end_is_the_receiver_s() -> None:
     assert {"DEQUANTIZE", "FLOAT_SOFTMAX", "FLOAT_UNARY", "RESCALE"} <= set(kinds(circuit))
 
 
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_softmax_that_is_quantized_at_the_end(after: int) -> None:
+    """Quantizers write its integers: the receiver computes them, moves them and makes floats of them."""
+    net = Net("onnx", seed=26)
+    logits = net.node("Linear", net.input((2, 6), 0.04), net.weights((5, 6), None), "")
+    x = net.dequantize(net.quantize(logits, 0.1, 3), 0.1, 3)
+    y = net.quantize(net.node("Softmax", x, axis=-1, log=False), 1 / 256, -128)
+    if after:
+        y = net.dequantize(y, 1 / 256, -128)
+    if after > 1:
+        y = net.node("Transpose", y, permutation=(1, 0))
+    found = kinds(check(net, y))
+    assert found[found.index("FLOAT_SOFTMAX"):] == ["FLOAT_SOFTMAX", "QUANTIZE", "DEQUANTIZE", "TRANSPOSE"][:2 + after]
+
+
 def test_a_float_image_at_the_end() -> None:
     net = Net(seed=27)
     y = conv(net, net.input((1, 3, 5, 6)), (3, 4))

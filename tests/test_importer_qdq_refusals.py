@@ -68,6 +68,12 @@ def _softmax_in_the_middle(net: Net) -> str:
     return net.quantize(net.node("Linear", net.dequantize(net.quantize(x, 0.01), 0.01), net.weights((2, 4)), ""), 0.1)
 
 
+def _softmax_that_ends_and_goes_on(net: Net) -> str:
+    # the one quantized softmax is an output of the model and read by a layer
+    y = net.quantize(net.node("Softmax", net.input((1, 4)), axis=1, log=False), 1 / 256)
+    return net.quantize(net.node("Linear", net.dequantize(y, 1 / 256), net.weights((2, 4)), ""), 0.1) + " " + y
+
+
 def _function_of_a_sum(net: Net) -> str:
     return net.quantize(net.node("Silu", conv(net, net.input((1, 2, 4, 4)), (2, 2))), 0.1)
 
@@ -167,6 +173,12 @@ def test_refusals(build: Callable[[Net], str]) -> None:
     output = build(net)
     error = refused(net, output)
     assert REFUSALS[build] in str(error)
+
+
+def test_a_softmax_that_ends_and_goes_on() -> None:
+    net = Net()
+    error = refused(net, *_softmax_that_ends_and_goes_on(net).split())
+    assert "Softmax: in the middle" in error.where
 
 
 def test_everything_refused_is_listed_at_once_with_its_place() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,12 +11,13 @@ from mpc_bridge.importers.base import printable
 from mpc_bridge.importers.qdq import attributes as read
 from mpc_bridge.importers.qdq.averages import Average, Mean
 from mpc_bridge.importers.qdq.builder import Builder
+from mpc_bridge.importers.qdq.formats import activation_format
 from mpc_bridge.importers.qdq.graph import Node
 from mpc_bridge.importers.qdq.layout import Laid, laid, plain
 from mpc_bridge.importers.qdq.moves import MOVES, split
 from mpc_bridge.importers.qdq.pointwise import Pointwise
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError
-from mpc_bridge.importers.qdq.regions import Region
+from mpc_bridge.importers.qdq.regions import Entry, Region
 from mpc_bridge.importers.qdq.shapes import Shape
 from mpc_bridge.importers.qdq.sums import Sum
 from mpc_bridge.importers.qdq.values import Opaque, OpaqueError, Value, as_sum, pointwise
@@ -26,8 +27,24 @@ FUNCTIONS: dict[str, str] = {
     "Abs": "abs", "Exp": "exp", "HardSwish": "hard_swish", "Neg": "neg", "Relu": "relu", "Sigmoid": "sigmoid",
     "Silu": "silu", "Sqrt": "sqrt", "Tanh": "tanh"}
 
+_RECEIVERS = (*FUNCTIONS, "Softmax", "Split", "Quantize", "Dequantize")
+
 #: Longest chain of float ops at the end; real ones have a handful.
 _MAX_CHAIN = 64
+
+
+def ending(nodes: Sequence[Node]) -> set[int]:
+    """The nodes, by id, behind which the receiver's ops alone lead to the outputs: it computes quantizers there too."""
+    consumers: dict[str, list[Node]] = {}
+    for node in nodes:
+        for name in node.inputs:
+            consumers.setdefault(name, []).append(node)
+    found: set[int] = set()
+    for node in reversed(nodes):
+        if (node.kind in _RECEIVERS or node.kind in MOVES) and all(
+                id(consumer) in found for name in node.outputs for consumer in consumers.get(name, ())):
+            found.add(id(node))
+    return found
 
 
 class Epilogue:
@@ -73,7 +90,7 @@ class Epilogue:
     def _computed(self, name: str, depth: int) -> Laid:
         """What the receiver's own op makes of what it reads."""
         node = self._producers.get(name)
-        if node is None or not (node.kind in FUNCTIONS or node.kind in MOVES or node.kind in ("Softmax", "Split")):
+        if node is None or not (node.kind in _RECEIVERS or node.kind in MOVES):
             raise UnsupportedNodeError("its result is an output of the model and is not quantized",
                                        "quantize the model's output (a Quantize and a Dequantize after this op)")
         x = self._reveal(node.inputs[0], depth + 1)
@@ -106,6 +123,14 @@ class Epilogue:
             output = builder.op("FLOAT_SOFTMAX", (plain(builder, x),), x.shape, "float32",
                                 axis=read.axis(node, "axis", len(x.shape)), log=read.flag(node, "log"))
             return laid(output, x.shape)
+        if node.kind == "Quantize":
+            form = activation_format(node, builder.graph.source, x.shape)
+            return Entry(x).quantize(builder, form, form.low, form.high)
+        if node.kind == "Dequantize":
+            form = activation_format(node, builder.graph.source, x.shape)
+            if builder.tensors[x.tensor].quantization != form.quantization:
+                raise UnsupportedNodeError("other scales than the tensor was quantized with", "use the same ones")
+            return Laid(builder.op("DEQUANTIZE", (x.tensor,), builder.shape(x.tensor), "float32"), x.shape, x.order)
         if node.kind in FUNCTIONS:
             output = builder.op("FLOAT_UNARY", (x.tensor,), builder.shape(x.tensor), "float32",
                                 function=FUNCTIONS[node.kind])

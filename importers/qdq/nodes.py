@@ -16,7 +16,18 @@ from mpc_bridge.importers.qdq.pointwise import dequantized
 from mpc_bridge.importers.qdq.refusals import UnsupportedNodeError, corrupt
 from mpc_bridge.importers.qdq.regions import Region
 from mpc_bridge.importers.qdq.site import Site
-from mpc_bridge.importers.qdq.values import Indices, Integers, Value, integers, moved, moved_integers, region, span
+from mpc_bridge.importers.qdq.values import (
+    Indices,
+    Integers,
+    Opaque,
+    OpaqueError,
+    Value,
+    integers,
+    moved,
+    moved_integers,
+    region,
+    span,
+)
 
 
 def _quantize(site: Site) -> Value:
@@ -26,6 +37,8 @@ def _quantize(site: Site) -> Value:
 
 def _dequantize(site: Site) -> Value:
     value = site.value(0)
+    if isinstance(value, Opaque):
+        raise OpaqueError(value)
     if not isinstance(value, Integers):
         raise corrupt(site.node, "it dequantizes a tensor that is not of integers")
     form = activation_format(site.node, site.source, site.shape)
