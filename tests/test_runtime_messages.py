@@ -60,6 +60,13 @@ def test_reports_survive_the_wire() -> None:
     assert report.layers["conv"].bytes_sent == 45  # setup is in no layer
 
 
+def test_no_party_reports_a_soundness_that_compares_with_nothing() -> None:
+    report = json.loads(PartyReport.of(CostMeter(), 0, 41.0).encode())
+    report["soundness_bits"] = float("nan")
+    with pytest.raises(MalformedFrame, match="party 1 sent an unreadable cost report"):
+        PartyReport.decode(bytearray(json.dumps(report).encode()), 1)
+
+
 @pytest.mark.parametrize("error", [ProtocolAbort("a", where="b", hint="c"), PeerLost("a"), KernelError("a", where="b"),
                                    MpcBridgeError("a", where="party 1, round 3")])
 def test_errors_survive_the_wire(error: MpcBridgeError) -> None:

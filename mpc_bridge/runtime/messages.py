@@ -157,13 +157,18 @@ class PartyReport:
     def decode(cls, payload: bytearray, party: int) -> PartyReport:
         """Raises MalformedFrame on anything that :meth:`encode` did not make."""
         try:
-            report = json.loads(payload)
+            # NaN would win every comparison with what honest parties say
+            report = json.loads(payload, parse_constant=_refused)
             return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
                        {str(layer): _cost(cost) for layer, cost in report["layers"].items()},
                        int(report["peak_memory_bytes"]),
                        None if report["soundness_bits"] is None else float(report["soundness_bits"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise MalformedFrame(f"party {party} sent an unreadable cost report", where=f"party {party}") from error
+
+
+def _refused(constant: str) -> float:
+    raise ValueError(f"{constant} is no number")
 
 
 def _cost(report: Mapping[str, Any]) -> Cost:
