@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,30 @@ def test_arrays_that_are_no_labels_are_refused(tmp_path: Path, array: np.ndarray
     np.save(tmp_path / "a.npy", array)
     with pytest.raises(InputError, match="integers, one per sample"):
         with_labels(model(), samples(3), tmp_path / "a.npy", False)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_damaged_arrays_are_labels_and_inputs_or_refused(tmp_path: Path, suffix: str) -> None:
+    """Whatever numpy and zipfile make of them."""
+    rng = random.Random(1)
+    path = tmp_path / f"labels{suffix}"
+    if suffix == ".npy":
+        np.save(path, np.zeros((30, 1, 3), np.int8))
+    else:
+        np.savez_compressed(path, labels=np.arange(300) % 10)
+    sound, refused = path.read_bytes(), 0
+    for _ in range(400):
+        data = bytearray(sound)
+        for _ in range(rng.choice((1, 2, 5))):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data)
+        for read in (lambda: with_labels(model(), samples(300), path, True),
+                     lambda: load_inputs(model(), [path], None)):
+            try:
+                read()
+            except InputError as error:
+                refused += bool(error.hint)
+    assert refused > 200
 
 
 def test_labels_where_they_make_no_sense(tmp_path: Path) -> None:

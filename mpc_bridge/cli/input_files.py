@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+import tokenize
+import zipfile
+import zlib
 from pathlib import Path
 
 from mpc_bridge.errors import InputError
 
 #: Refuse larger files.
 LARGEST_FILE = 1 << 31
+#: What numpy and zipfile raise for a damaged .npy or .npz: an encrypted or oddly compressed member is a RuntimeError.
+DAMAGED = (ValueError, OSError, EOFError, MemoryError, LookupError, RuntimeError, SyntaxError, TypeError, OverflowError,
+           struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 
 
 def check_file(path: Path, what: str = "the input") -> None:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mpc_bridge.circuit.graph import INTEGER_RANGES, Circuit, Tensor
 from mpc_bridge.cli.images import IMAGE_FORMATS, read_folder, read_image
-from mpc_bridge.cli.input_files import LARGEST_FILE, check_file, unreadable
+from mpc_bridge.cli.input_files import DAMAGED, LARGEST_FILE, check_file, unreadable
 from mpc_bridge.errors import InputError
 
 Array = npt.NDArray[np.generic]
@@ -133,7 +133,7 @@ def _npy(path: Path) -> Array:
     check_file(path)
     try:
         return _array(np.load(path, allow_pickle=False), path)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+    except DAMAGED as error:
         raise unreadable(path, error) from None
 
 
@@ -156,7 +156,7 @@ def _npz(path: Path, names: Sequence[str]) -> list[Array]:
                     hint="name the arrays in0, in1, … in the order of the model's inputs",
                 )
             return [_array(members[name], path) for name in names]
-    except (ValueError, OSError, EOFError, MemoryError, KeyError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise unreadable(path, error) from None
 
 

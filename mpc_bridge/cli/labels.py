@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.circuit.graph import Circuit
-from mpc_bridge.cli.input_files import check_file, unreadable
+from mpc_bridge.cli.input_files import DAMAGED, check_file, unreadable
 from mpc_bridge.cli.inputs import LoadedInputs
 from mpc_bridge.errors import InputError
 
@@ -144,7 +144,7 @@ def _array(path: Path, suffix: str) -> list[int]:
             array = _member(path)
         else:
             array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise unreadable(path, error, "the labels") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu" or array.size != max(array.shape, default=0):
         raise InputError("labels are integers, one per sample", where=f"{path}: {getattr(array, 'dtype', '')} "
