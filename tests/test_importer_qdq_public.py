@@ -13,7 +13,7 @@ import pytest
 from mpc_bridge.circuit.serialize import to_json
 from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.importers.qdq.convert import convert
-from mpc_bridge.importers.qdq.graph import Graph
+from mpc_bridge.importers.qdq.graph import Graph, Port
 from tests.qdq_floats import Net
 
 
@@ -74,6 +74,18 @@ def test_joins_of_joins_are_counted_once() -> None:
     started = time.monotonic()
     convert(net.graph(net.quantize(x, 0.1)))
     assert time.monotonic() - started < 20  # with every part looked at again and again it takes minutes
+
+
+def test_many_inputs_of_integers() -> None:
+    """What an integer input means is looked for among what reads it."""
+    net = Net()
+    x = net.input((1, 2), 0.1, 0)
+    for index in range(4000):
+        net.ports += [Port(f"unused{index}.{again}", (1, 2), "int8") for again in range(5)]
+        x = net.dequantize(net.quantize(x, 0.1 + 0.001 * (index % 2)), 0.1)
+    started = time.monotonic()
+    convert(net.graph(net.quantize(x, 0.1)))
+    assert time.monotonic() - started < 20  # a search through all nodes for each takes about a minute
 
 
 def test_sums_over_windows_larger_than_images() -> None:

@@ -12,6 +12,7 @@ slopes of a PRelu), since they become multipliers; and the constants of function
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 
 import numpy as np
@@ -103,6 +104,11 @@ class _Conversion:
         self._report = Report(graph)
         self._values: dict[str, Value] = {name: Constant(array) for name, array in graph.constants.items()}
         self._producers = {name: node for node in nodes for name in node.outputs}
+        #: a tensor → the nodes that read it, by number, ascending
+        self._readers: dict[str, list[int]] = {}
+        for index, node in enumerate(nodes):
+            for name in dict.fromkeys(node.inputs):
+                self._readers.setdefault(name, []).append(index)
         #: by identity: nodes hold dictionaries
         self._ending = ending(nodes)
         #: refused tensors that have been reported
@@ -156,16 +162,18 @@ class _Conversion:
 
     def _format_of(self, port: Port) -> Format | None:
         """How an integer input is quantized: what the first Dequantize behind it says."""
-        names = {port.name}
-        for node in self._nodes:
-            if names.intersection(node.inputs):
-                if node.kind == "Dequantize":
-                    try:
-                        return activation_format(node, self._graph.source, self._shapes[node.outputs[0]])
-                    except UnsupportedNodeError:
-                        return None
-                if node.kind in MOVES or node.kind == "Split":
-                    names.update(node.outputs)
+        waiting = list(self._readers.get(port.name, ()))
+        while waiting:
+            node = self._nodes[heapq.heappop(waiting)]
+            if node.kind == "Dequantize":
+                try:
+                    return activation_format(node, self._graph.source, self._shapes[node.outputs[0]])
+                except UnsupportedNodeError:
+                    return None
+            if node.kind in MOVES or node.kind == "Split":
+                for name in node.outputs:
+                    for reader in self._readers.get(name, ()):
+                        heapq.heappush(waiting, reader)
         return None
 
     def _convert(self, node: Node) -> list[Value]:
