@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,20 @@ from mpc_bridge.evaluation import evaluate
 from mpc_bridge.registry import load_model
 
 SCHEMA = "mpc-bridge-overhead/1"
-ENGINES = ("semi-honest", "malicious")
+
+
+class Settings(TypedDict, total=False):
+    """Arguments of ``evaluate``."""
+
+    security: str
+    majority: str
+    preprocessing: str
+
+
+ENGINES: Mapping[str, Settings] = {
+    "semi-honest": {"security": "semi-honest"},
+    "malicious": {"security": "malicious"},
+}
 #: Everything but setup, which is paid once per model and group of parties.
 PHASES = ("preprocessing", "online", "verification")
 
@@ -65,22 +79,24 @@ def ratios(runs: dict[str, list[dict[str, Any]]]) -> tuple[Ratio, Ratio]:
     )
 
 
-def compare(model: Path, inputs: list[npt.NDArray[np.generic]], repeat: int) -> dict[str, Any]:
-    """Run both engines ``repeat`` times, in turn, after one run of each that does not count.
+def compare(
+    model: Path, inputs: list[npt.NDArray[np.generic]], repeat: int, engines: Mapping[str, Settings], schema: str
+) -> dict[str, Any]:
+    """Run all engines ``repeat`` times, in turn, after one run of each that does not count.
 
     Raises:
         MpcBridgeError: a run failed, or its result differs from the reference.
     """
     circuit = load_model(model, "litert")
-    runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in ENGINES}
+    runs: dict[str, list[dict[str, Any]]] = {engine: [] for engine in engines}
     for repetition in range(repeat + 1):
-        for engine in ENGINES:
-            result = evaluate(circuit, inputs, security=engine)
+        for engine, settings in engines.items():
+            result = evaluate(circuit, inputs, **settings)
             if not result.matches_reference:
                 raise MpcBridgeError("the result differs from the reference", where=engine)
             if repetition:
                 runs[engine].append(result.report())
-    return {"schema": SCHEMA, "revision": _revision(), "repeat": repeat, "runs": runs}
+    return {"schema": schema, "revision": _revision(), "repeat": repeat, "runs": runs}
 
 
 def _revision() -> str | None:
@@ -110,7 +126,7 @@ def main(
     with np.load(input_file) as stored:
         arrays: list[npt.NDArray[np.generic]] = [stored[f"in{i}"][:samples] for i in range(len(stored.files))]
     try:
-        record = compare(model, arrays, repeat)
+        record = compare(model, arrays, repeat, ENGINES, SCHEMA)
     except MpcBridgeError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from None
