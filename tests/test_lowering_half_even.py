@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpc_bridge.circuit.fixedpoint import exact_ratio, requantize, rounded_half_even
+from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.constants import Constants, Parity, Tie, agrees, search, tie_of
 from mpc_bridge.lowering.linear import with_bias
@@ -184,3 +185,15 @@ def test_float_inputs_are_the_data_owners() -> None:
         output = net.tensor((1, 7), 0.5, 3, "uint8")
         net.op("QUANTIZE", (x,), output, requantization=(rule, (multiplier,), 0, 255))
         check(net, net.circuit(net.rescale((output,), ((3,),), 2)))
+
+
+def test_averages_of_too_many_sizes_are_refused() -> None:
+    """Every number of cells has constants of its own: a small file must not ask for a million searches."""
+    net = FloatNet("int8", 2)
+    x = net.input((1, 128, 128, 1), 0.05, 0, "int8")
+    output = net.tensor((1, 128, 128, 1), 0.05, 0, "int8")
+    net.op("AVERAGE", (x,), output, window=(128, 128), stride=(1, 1), padding=((64, 63), (64, 63)),
+           count_include_pad=False, divisor=0, requantization=("half_even", (1.0,), -128, 127))
+    circuit = net.circuit(output)
+    with pytest.raises(UnsupportedModelError, match="different numbers of cells"):
+        lower(circuit)

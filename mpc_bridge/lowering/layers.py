@@ -11,6 +11,7 @@ from mpc_bridge.circuit.fixedpoint import exact_ratio
 from mpc_bridge.circuit.graph import Op
 from mpc_bridge.circuit.reference.operands import zero_point
 from mpc_bridge.circuit.reference.pooling import average_counts
+from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering import extremes, moves, products
 from mpc_bridge.lowering.add import lower_add
 from mpc_bridge.lowering.builder import Builder
@@ -31,6 +32,9 @@ from mpc_bridge.lowering.thresholds import (
 )
 
 Pair = tuple[int, int]
+
+#: Numbers of cells that the windows of one average may have: each has constants of its own, which take time to find.
+MAX_COUNTS = 1024
 
 
 def lower_average_pool(builder: Builder, index: int) -> None:
@@ -70,7 +74,17 @@ def lower_average(builder: Builder, index: int) -> None:
 def _windows(
     builder: Builder, index: int, rounding: Rounding, rule: str, greatest: Ints, window: Geometry, rows: Ints
 ) -> None:
-    """Sums over windows of several kinds, one function per kind; ``rows`` says the kind of each position."""
+    """Sums over windows of several kinds, one function per kind; ``rows`` says the kind of each position.
+
+    Raises:
+        UnsupportedModelError: more kinds than :data:`MAX_COUNTS`.
+    """
+    if len(greatest) > MAX_COUNTS:
+        raise UnsupportedModelError(
+            f"an average whose windows hold {len(greatest)} different numbers of cells",
+            where=f"op {builder.circuit.ops[index].name}",
+            hint=f"at most {MAX_COUNTS} are supported: use smaller windows or less padding",
+        )
     shape = builder.circuit.tensors[builder.circuit.ops[index].outputs[0]].shape
     per_position = None
     if len(greatest) > 1:
