@@ -134,7 +134,8 @@ def test_half_even_is_the_rounded_rational(acc: int, numerator: int, power: int,
     if multiplier >= 2**30:
         return
     n, d = fp.exact_ratio(multiplier, count)
-    limit = 2**62 // max(n, 1)
+    # what the ratio 0 stands for has a numerator too, up to which every product is below a half
+    limit = 2**62 // max((Fraction(multiplier) / count).numerator, 1)
     # Python's round is half to even, and exact on fractions
     assert int(fp.half_even(acc, n, d)) == round(max(min(acc, limit), -limit) * Fraction(multiplier) / count)
 
