@@ -139,6 +139,18 @@ struct GfLiftKernels {
                uint64_t* a_own, uint64_t* a_next, uint64_t* b_own, uint64_t* b_next);
 };
 
+// Oblivious transfer; arguments as in mpcb_ot_*.
+struct OtKernels {
+  void (*expand)(const uint8_t* seeds, size_t trees, unsigned depth, uint64_t domain, size_t bytes, uint8_t* sums,
+                 uint8_t* weighted);
+  void (*hash)(const uint8_t* key, const uint64_t* low, const uint64_t* high, size_t n, uint64_t domain, uint64_t first,
+               uint64_t delta_low, uint64_t delta_high, uint64_t* out_low, uint64_t* out_high);
+  void (*digits)(const uint8_t* key, const uint64_t* leaves, size_t trees, unsigned depth, uint64_t domain, size_t n,
+                 uint64_t scale, uint64_t* sums, uint64_t* acc);
+  void (*combine)(const uint64_t* x, const uint64_t* m, size_t rows, size_t n, uint64_t* acc);
+  void (*inner)(const uint64_t* rows, size_t count, size_t stride, const uint64_t* chi, size_t n, uint64_t* out);
+};
+
 struct Kernels {
   const BitsKernels* bits;
   const DenseKernels* dense;
@@ -152,6 +164,7 @@ struct Kernels {
   const GfKernels* gf;
   const GfRowKernels* gf_rows;
   const GfLiftKernels* gf_lift;
+  const OtKernels* ot;
 };
 
 // The table selected by the CPU and the mask.
@@ -171,6 +184,7 @@ extern const WideLinearKernels wide_linear_kernels;
 extern const GfKernels gf_kernels;
 extern const GfRowKernels gf_row_kernels;
 extern const GfLiftKernels gf_lift_kernels;
+extern const OtKernels ot_kernels;
 }  // namespace MPCB_TARGET
 #endif
 

@@ -73,6 +73,22 @@ void add_round_key(Planes& state, const uint8_t* key) {
     for (int b = 0; b < 8; b++) state[b][p] ^= -static_cast<uint64_t>(key[p] >> b & 1);
 }
 
+void encrypt_state(const PrfSchedule& schedule, Planes& state) {
+  add_round_key(state, schedule.round_keys);
+  for (int round = 1; round <= 10; round++) {
+    sub_bytes_shift_rows(state);
+    if (round < 10) mix_columns(state);
+    add_round_key(state, schedule.round_keys + kBlockBytes * round);
+  }
+}
+
+// Bytes 8 * half to 8 * half + 7 of every block, as little-endian words.
+void state_words(const Planes& state, int half, uint64_t (&words)[kSliced]) {
+  for (int p = 0; p < 8; p++)
+    for (int b = 0; b < 8; b++) words[8 * p + b] = state[b][8 * half + p];
+  transpose_64x64(words);
+}
+
 void sliced_blocks(const PrfSchedule& schedule, uint64_t domain, uint64_t first, uint8_t* out) {
   Planes state;
   uint64_t words[kSliced];
@@ -83,16 +99,9 @@ void sliced_blocks(const PrfSchedule& schedule, uint64_t domain, uint64_t first,
       state[b][p] = -(domain >> (8 * (7 - p) + b) & 1);
       state[b][8 + p] = words[8 * (7 - p) + b];
     }
-  add_round_key(state, schedule.round_keys);
-  for (int round = 1; round <= 10; round++) {
-    sub_bytes_shift_rows(state);
-    if (round < 10) mix_columns(state);
-    add_round_key(state, schedule.round_keys + kBlockBytes * round);
-  }
+  encrypt_state(schedule, state);
   for (int half = 0; half < 2; half++) {
-    for (int p = 0; p < 8; p++)
-      for (int b = 0; b < 8; b++) words[8 * p + b] = state[b][8 * half + p];
-    transpose_64x64(words);
+    state_words(state, half, words);
     for (int i = 0; i < kSliced; i++) memcpy(out + kBlockBytes * i + 8 * half, &words[i], 8);
   }
 }
@@ -125,6 +134,25 @@ void keystream(const PrfSchedule& schedule, uint64_t domain, uint64_t first, uin
     uint8_t rest[kSliced * kBlockBytes];
     sliced_blocks(schedule, domain, first + done, rest);
     memcpy(out + kBlockBytes * done, rest, kBlockBytes * (blocks - done));
+  }
+}
+
+void encrypt_blocks(const PrfSchedule& schedule, uint64_t* blocks, size_t count) {
+  for (size_t base = 0; base < count; base += kSliced) {
+    const size_t now = count - base < kSliced ? count - base : kSliced;
+    Planes state;
+    uint64_t words[kSliced];
+    for (int half = 0; half < 2; half++) {
+      for (size_t i = 0; i < kSliced; i++) words[i] = i < now ? blocks[2 * (base + i) + half] : 0;
+      transpose_64x64(words);
+      for (int p = 0; p < 8; p++)
+        for (int b = 0; b < 8; b++) state[b][8 * half + p] = words[8 * p + b];
+    }
+    encrypt_state(schedule, state);
+    for (int half = 0; half < 2; half++) {
+      state_words(state, half, words);
+      for (size_t i = 0; i < now; i++) blocks[2 * (base + i) + half] = words[i];
+    }
   }
 }
 

@@ -34,6 +34,9 @@ void prf_expand(const uint8_t* key, PrfSchedule& schedule);
 // Writes blocks [first, first + blocks); bit-sliced, 64 blocks at a time.
 void keystream(const PrfSchedule& schedule, uint64_t domain, uint64_t first, uint8_t* out, size_t blocks);
 
+// Encrypts `count` blocks of two words each in place.
+void encrypt_blocks(const PrfSchedule& schedule, uint64_t* blocks, size_t count);
+
 #elif defined(MPCB_TARGET_avx512)
 
 // VAES on N registers of four blocks; advances the counter register, whose high qwords hold the block index.
@@ -85,6 +88,42 @@ static inline void keystream(const PrfSchedule& schedule, uint64_t domain, uint6
   }
 }
 
+// Encrypts N registers of four blocks.
+template <int N>
+static inline void vaes_encrypt(const __m512i (&keys)[11], __m512i (&x)[N]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) x[i] = _mm512_xor_si512(x[i], keys[0]);
+#pragma GCC unroll 9
+  for (int r = 1; r < 10; r++)
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) x[i] = _mm512_aesenc_epi128(x[i], keys[r]);
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++) x[i] = _mm512_aesenclast_epi128(x[i], keys[10]);
+}
+
+// Encrypts `count` blocks of two words each in place.
+static inline void encrypt_blocks(const PrfSchedule& schedule, uint64_t* blocks, size_t count) {
+  __m512i keys[11];
+  for (int r = 0; r < 11; r++)
+    keys[r] =
+        _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(schedule.round_keys + kBlockBytes * r)));
+  for (; count >= 32; count -= 32, blocks += 64) {
+    __m512i x[8];
+    for (int i = 0; i < 8; i++) x[i] = _mm512_loadu_si512(blocks + 8 * i);
+    vaes_encrypt<8>(keys, x);
+    for (int i = 0; i < 8; i++) _mm512_storeu_si512(blocks + 8 * i, x[i]);
+  }
+  while (count > 0) {
+    const size_t now = count < 4 ? count : 4;
+    const __mmask8 mask = static_cast<__mmask8>((1u << (2 * now)) - 1);
+    __m512i x[1] = {_mm512_maskz_loadu_epi64(mask, blocks)};
+    vaes_encrypt<1>(keys, x);
+    _mm512_mask_storeu_epi64(blocks, mask, x[0]);
+    count -= now;
+    blocks += 2 * now;
+  }
+}
+
 #else
 
 // AES-NI on N blocks from index `block`.
@@ -115,6 +154,31 @@ static inline void keystream(const PrfSchedule& schedule, uint64_t domain, uint6
   size_t done = 0;
   for (; done + 8 <= blocks; done += 8) aesni_blocks<8>(keys, high, first + done, out + kBlockBytes * done);
   for (; done < blocks; done++) aesni_blocks<1>(keys, high, first + done, out + kBlockBytes * done);
+}
+
+// Encrypts N blocks in place.
+template <int N>
+static inline void aesni_encrypt(const __m128i (&keys)[11], uint64_t* blocks) {
+  __m128i x[N];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++)
+    x[i] = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(blocks + 2 * i)), keys[0]);
+#pragma GCC unroll 9
+  for (int r = 1; r < 10; r++)
+#pragma GCC unroll 8
+    for (int i = 0; i < N; i++) x[i] = _mm_aesenc_si128(x[i], keys[r]);
+#pragma GCC unroll 8
+  for (int i = 0; i < N; i++)
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(blocks + 2 * i), _mm_aesenclast_si128(x[i], keys[10]));
+}
+
+// Encrypts `count` blocks of two words each in place.
+static inline void encrypt_blocks(const PrfSchedule& schedule, uint64_t* blocks, size_t count) {
+  __m128i keys[11];
+  for (int r = 0; r < 11; r++)
+    keys[r] = _mm_load_si128(reinterpret_cast<const __m128i*>(schedule.round_keys + kBlockBytes * r));
+  for (; count >= 8; count -= 8, blocks += 16) aesni_encrypt<8>(keys, blocks);
+  for (; count > 0; count--, blocks += 2) aesni_encrypt<1>(keys, blocks);
 }
 
 #endif

@@ -17,6 +17,7 @@ const Kernels kernels = {
     .gf = &gf_kernels,
     .gf_rows = &gf_row_kernels,
     .gf_lift = &gf_lift_kernels,
+    .ot = &ot_kernels,
 };
 
 }  // namespace mpcb::MPCB_TARGET

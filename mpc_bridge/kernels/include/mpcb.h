@@ -244,6 +244,29 @@ int mpcb_gf_lift(const uint8_t* planes, size_t registers, size_t stride, size_t 
                  uint64_t first, const int32_t* factor, size_t factors, const uint64_t* u, const uint64_t* v,
                  uint64_t* a_own, uint64_t* a_next, uint64_t* b_own, uint64_t* b_next);
 
+/* ---- oblivious transfer ---- */
+
+enum { MPCB_OT_MOST_DEPTH = 8 };
+
+/* The streams of `trees` sets of 2^depth seeds of 16 bytes, each an AES key whose stream of `domain` has `bytes` bytes
+ * (a multiple of 64): row t of sums is the XOR of all streams of set t, row t * depth + b of weighted the XOR of those
+ * whose number has bit b. 1 <= depth <= MPCB_OT_MOST_DEPTH; rows have `bytes` bytes. */
+int mpcb_ot_expand(const uint8_t* seeds, size_t trees, unsigned depth, uint64_t domain, size_t bytes, uint8_t* sums,
+                   uint8_t* weighted);
+/* out[i] = p(p(x) ^ tweak) ^ p(x), with p AES under `key`, x = (low[i] ^ delta_low, high[i] ^ delta_high) and tweak =
+ * (domain, first + i): blocks of two little-endian words. Outputs may be the inputs. */
+int mpcb_ot_hash(const uint8_t* key, const uint64_t* low, const uint64_t* high, size_t n, uint64_t domain,
+                 uint64_t first, uint64_t delta_low, uint64_t delta_high, uint64_t* out_low, uint64_t* out_high);
+/* leaves: [trees, 2^depth] blocks of two words. A leaf x has the words of the blocks p(p(x) ^ (domain, j)) ^ p(x), j =
+ * 0, 1, ...: n of them. sums[t, i] = sum of word i over the leaves of tree t; acc[i] += scale * sum over trees and
+ * leaves of leaf number * word i. */
+int mpcb_ot_digits(const uint8_t* key, const uint64_t* leaves, size_t trees, unsigned depth, uint64_t domain, size_t n,
+                   uint64_t scale, uint64_t* sums, uint64_t* acc);
+/* acc[i] += sum over r of m[r] * x[r, i]. */
+int mpcb_ot_combine(const uint64_t* x, const uint64_t* m, size_t rows, size_t n, uint64_t* acc);
+/* out[r] = sum over i < n of chi[i] * rows[r, i] in GF(2^64); rows are `stride` words apart, n <= stride. */
+int mpcb_ot_inner(const uint64_t* rows, size_t count, size_t stride, const uint64_t* chi, size_t n, uint64_t* out);
+
 /* </cdef> */
 
 #pragma GCC visibility pop
