@@ -14,6 +14,7 @@ is one plane per ``share`` and per ``dot``, in the order of their wires: :func:`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Gate, Kind, reached
@@ -39,13 +40,13 @@ def base(circuit: Circuit, wire: int) -> tuple[int, bool]:
     return (gate.operands[0], True) if gate.kind is Kind.NOT else (wire, False)
 
 
-def levels(circuit: Circuit) -> dict[int, int]:
-    """Rounds after which each wire that an output needs is known: only ``dot`` takes one."""
+def levels(circuit: Circuit, interactive: frozenset[Kind] = frozenset({Kind.DOT})) -> dict[int, int]:
+    """Rounds after which each wire that an output needs is known: only ``interactive`` gates take one."""
     found: dict[int, int] = {ONE: 0}
     for wire in reached(circuit):
         gate = circuit.gates[wire]
         operands = [*gate.operands, *(end for pair in gate.pairs for end in pair)]
-        found[wire] = max((found[operand] for operand in operands), default=0) + (gate.kind is Kind.DOT)
+        found[wire] = max((found[operand] for operand in operands), default=0) + (gate.kind in interactive)
     return found
 
 
@@ -59,23 +60,29 @@ def pad_of_share(wire: int) -> int:
     return 2 * wire + 1
 
 
-def _pads(circuit: Circuit) -> int:
+def pads(circuit: Circuit) -> int:
+    """How many pad planes a circuit may use."""
     return 2 * len(circuit.gates)
 
 
 class PartyCompiler:
     """Compiles one circuit for one party.
 
-    Inputs: right planes, then the party's planes of the shared inputs, then, at :data:`CORRECTED`, the corrections.
-    Outputs: its planes of the shared outputs. Local work is emitted when its first user needs it.
+    Inputs: the planes of clear operands, then the party's planes of the shared inputs, then, where they are explicit
+    (``takes_corrections``), its summands of what preprocessing shares. Outputs: its planes of the shared outputs. Local
+    work is emitted when its first user needs it.
     """
 
-    def __init__(self, circuit: Circuit, parties: int, takes_corrections: bool) -> None:
+    #: gates that take a round
+    INTERACTIVE = frozenset({Kind.DOT})
+
+    def __init__(self, circuit: Circuit, parties: int, first: bool, takes_corrections: bool) -> None:
         self._circuit = circuit
-        self._first = takes_corrections
+        self._first = first
+        self._takes_corrections = takes_corrections
         self._peers = parties - 1
-        self._corrections = {wire: number for number, wire in enumerate(corrected(circuit))}
-        self._correction_base = circuit.right_inputs + circuit.shared_inputs
+        self._corrections = {wire: number for number, wire in enumerate(self._dealt_wires())}
+        self._correction_base = self._clear_planes() + circuit.shared_inputs
         inputs = self._correction_base + (len(self._corrections) if takes_corrections else 0)
         self._code = Assembler(links=self._peers, inputs=inputs)
         self._public: dict[int, int] = {}
@@ -83,32 +90,55 @@ class PartyCompiler:
         self._masks: dict[int, int] = {}
         self._opened: dict[int, int] = {}
 
+    def _dealt_wires(self) -> tuple[int, ...]:
+        """Wires of which preprocessing shares a part."""
+        return corrected(self._circuit)
+
+    def _clear_planes(self) -> int:
+        """Planes of clear operands among the inputs."""
+        return self._circuit.right_inputs
+
+    def _clear_input(self, gate: Gate) -> int:
+        """Register of a clear operand's plane."""
+        return gate.index
+
     def compile(self) -> Microprogram:
-        """One stage per level of ``dot`` gates, and the one that leaves the outputs."""
-        circuit, found = self._circuit, levels(self._circuit)
+        """One stage per level of interactive gates, and the one that leaves the outputs."""
+        circuit, found = self._circuit, levels(self._circuit, self.INTERACTIVE)
         depth = max((found[wire] for wire in circuit.shared_outputs), default=0)
         products: dict[int, list[int]] = {}
-        for wire in self._corrections:
-            if circuit.gates[wire].kind is Kind.DOT:
+        for wire in reached(circuit):
+            if circuit.gates[wire].kind in self.INTERACTIVE:
                 products.setdefault(found[wire], []).append(wire)
         for level in range(1, depth + 1):
             self._open(products[level])
         self._code.output([self._plane(self._share(wire)) for wire in circuit.shared_outputs])
-        return self._code.finish(_pads(circuit))
+        return self._code.finish(pads(circuit))
 
     def _open(self, products: list[int]) -> None:
         """A round: the operands of these products, masked, those that are not open yet."""
-        operands = (end for wire in products for pair in self._circuit.gates[wire].pairs for end in pair)
-        wires = [wire for wire in dict.fromkeys(base(self._circuit, end)[0] for end in operands)
-                 if wire not in self._opened]
-        own = []
-        for wire in wires:
-            self._masks[wire] = self._code.emit(Op.PRF, _OWN, pad_of_mask(wire))
-            share = self._share(wire)
-            masked = self._masks[wire] if share is None else self._code.emit(Op.XOR, share, self._masks[wire])
-            self._code.send(_BROADCAST, masked)
-            own.append(masked)
+        wires = self._unopened(products)
+        own = [self._send_masked(wire, self._share(wire)) for wire in wires]
         self._code.cut()
+        self._receive_opened(wires, own)
+
+    def _unopened(self, products: list[int]) -> list[int]:
+        """Shared operands of ``dot`` gates that have not been opened so far."""
+        operands = (end for wire in products for pair in self._circuit.gates[wire].pairs for end in pair)
+        return [wire for wire in dict.fromkeys(base(self._circuit, end)[0] for end in operands)
+                if wire not in self._opened]
+
+    def _send_masked(self, wire: int, plane: int | None) -> int:
+        """Send a plane (None: zeros) under the wire's mask; the register of what was sent."""
+        if wire not in self._masks:
+            self._masks[wire] = self._code.emit(Op.PRF, _OWN, pad_of_mask(wire))
+        mask = self._masks[wire]
+        masked = mask if plane is None else self._code.emit(Op.XOR, plane, mask)
+        self._code.send(_BROADCAST, masked)
+        return masked
+
+    def _receive_opened(self, wires: Sequence[int], own: Sequence[int]) -> None:
+        """What the others sent of these wires, added to what this party did."""
         for wire, masked in zip(wires, own, strict=True):
             total = masked
             for peer in range(self._peers):
@@ -137,8 +167,8 @@ class PartyCompiler:
         if wire == ONE:
             return self._code.emit(Op.ONES)
         gate = self._circuit.gates[wire]
-        if gate.kind is Kind.RIGHT_INPUT:
-            return gate.index
+        if gate.kind in (Kind.LEFT_INPUT, Kind.RIGHT_INPUT):
+            return self._clear_input(gate)
         operands = [self._public_wire(operand) for operand in gate.operands]
         if gate.kind is Kind.CLEAR_NOT:
             return self._code.emit(Op.NOT, operands[0])
@@ -152,7 +182,7 @@ class PartyCompiler:
 
     def _emit_share(self, wire: int, gate: Gate) -> int | None:
         if gate.kind is Kind.SHARED_INPUT:
-            return self._circuit.right_inputs + gate.index
+            return self._clear_planes() + gate.index
         if gate.kind is Kind.LIFT:
             return self._public_wire(gate.operands[0]) if self._first else None
         if gate.kind is Kind.NOT:
@@ -164,7 +194,7 @@ class PartyCompiler:
             a, b = (self._share(operand) for operand in gate.operands)
             return (b if a is None else a) if a is None or b is None else self._code.emit(Op.XOR, a, b)
         if gate.kind is Kind.INNER:
-            return self._emit_inner(gate)
+            return self._emit_inner(wire, gate)
         total = self._dealt(wire)
         if gate.kind is Kind.DOT:
             for x, y in gate.pairs:
@@ -176,7 +206,7 @@ class PartyCompiler:
         assert gate.kind is Kind.SHARE, f"additive sharing has no {gate.kind.name} gate"
         return total
 
-    def _emit_inner(self, gate: Gate) -> int | None:
+    def _emit_inner(self, wire: int, gate: Gate) -> int | None:
         total = self._code.emit(Op.ZERO)
         for wire, coefficient in gate.pairs:
             share = self._share(wire)
@@ -193,7 +223,7 @@ class PartyCompiler:
 
     def _dealt(self, wire: int) -> int:
         """A fresh register with this party's summand of what preprocessing shares."""
-        if self._first:
+        if self._takes_corrections:
             return self._code.emit(Op.COPY, self._correction_base + self._corrections[wire])
         return self._code.emit(Op.PRF, _OWN, pad_of_share(wire))
 
@@ -214,7 +244,7 @@ class DealerCompiler:
     def compile(self) -> Microprogram:
         """A single stage."""
         self._code.output([self._correction(wire, self._circuit.gates[wire]) for wire in corrected(self._circuit)])
-        return self._code.finish(_pads(self._circuit))
+        return self._code.finish(pads(self._circuit))
 
     def _correction(self, wire: int, gate: Gate) -> int:
         if gate.kind is Kind.SHARE:
@@ -253,4 +283,4 @@ class DealerCompiler:
 
 def compile_party(circuit: Circuit, parties: int, party: int) -> Microprogram:
     """The microprogram of one party."""
-    return PartyCompiler(circuit, parties, party == CORRECTED).compile()
+    return PartyCompiler(circuit, parties, party == CORRECTED, party == CORRECTED).compile()

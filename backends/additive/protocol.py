@@ -295,8 +295,12 @@ class Additive:
         planes = self._scratch.take("planes", program.registers * plane_stride(lanes))
         lane = PlaneLane(self.device, self._scratch, program, lanes, planes, self._source.key, ticket.domain, 0)
         if ticket.corrections is not None:
-            lane.load(program.inputs - len(corrected(circuit)), ticket.corrections)
+            lane.load(program.inputs - self._dealt_planes(circuit), ticket.corrections)
         return lane
+
+    def _dealt_planes(self, circuit: Circuit) -> int:
+        """Planes of a ticket's corrections: the last inputs of the circuit's program."""
+        return len(corrected(circuit))
 
     def _run(self, lane: PlaneLane) -> None:
         """One exchange between stages: the same planes to everybody."""
