@@ -28,7 +28,7 @@ from mpc_bridge.lowering.program import (
     Value,
 )
 from mpc_bridge.runtime.session import Session
-from mpc_bridge.security import ThreatModel
+from mpc_bridge.security import Preprocessing, ThreatModel
 
 #: Version of this contract. A backend built for another one is refused when it is loaded.
 API_VERSION = 1
@@ -142,6 +142,22 @@ class Helper(Protocol):
 
     def sample(self) -> None:
         """Once per sample."""
+        ...
+
+
+@runtime_checkable
+class PreparedBackend(Protocol):
+    """A backend whose engines are :class:`PreparedEngine`: correlated randomness comes first, from somewhere."""
+
+    preprocessing: ClassVar[Preprocessing]
+
+
+@runtime_checkable
+class ConfigurableBackend(Protocol):
+    """A backend whose correlated randomness may come from more than one place."""
+
+    def with_preprocessing(self, wanted: Preprocessing) -> Backend | None:
+        """The backend that gets it from there, None where there is no such thing."""
         ...
 
 

@@ -14,7 +14,7 @@ from mpc_bridge.circuit.reference import evaluate_samples, trace
 from mpc_bridge.errors import InputError, UsageError
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Program
-from mpc_bridge.registry import check_preprocessing, check_supported, choose_backend
+from mpc_bridge.registry import check_supported, choose_backend
 from mpc_bridge.result import CostReport, HelperCost, Result
 from mpc_bridge.runtime.launcher import OnProgress, evaluate_local
 from mpc_bridge.runtime.messages import PartyReport
@@ -66,8 +66,8 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
                          hint="evaluate the model itself, or a .circuit imported without --public")
     revealed = cast(Literal["output", "argmax"], reveal)
     choice = choose_backend(None if security is None else parse_adversary(security), parse_majority(majority), parties,
-                            device, backend)
-    check_preprocessing(choice, None if preprocessing is None else parse_preprocessing(preprocessing))
+                            device, backend,
+                            preprocessing=None if preprocessing is None else parse_preprocessing(preprocessing))
     arrays = sample_axis(circuit, inputs)
     program = lower(circuit.public(), reveal=revealed)
     check_supported(choice, program)
@@ -75,7 +75,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
                          transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap,
                          program=program)
     matches = matches_reference(circuit, run.program, arrays, run.outputs) if check else None
-    stated = {name: getattr(choice.backend, name, None) for name in ("preprocessing", "sigma")}
+    stated = {name: getattr(choice.backend, name, None) for name in ("preprocessing", "preprocessing_trust", "model_owner", "sigma")}
     checked = [report.soundness_bits for report in run.reports if report.soundness_bits is not None]
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpc_bridge.backends import base as backend_contract
-from mpc_bridge.backends.base import Backend
+from mpc_bridge.backends.base import Backend, ConfigurableBackend
 from mpc_bridge.circuit import serialize
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.errors import ModelFormatError, UnsupportedCombinationError, UsageError
@@ -124,7 +124,8 @@ class Choice:
 
 
 def choose_backend(adversary: Adversary | None = None, majority: Majority = "honest", parties: int | None = None,
-                   device: str = "auto", name: str | None = None, installed: Plugins | None = None) -> Choice:
+                   device: str = "auto", name: str | None = None, installed: Plugins | None = None,
+                   preprocessing: Preprocessing | None = None) -> Choice:
     """The backend for a threat model, or the named one if it gives the asked guarantee.
 
     Args:
@@ -135,12 +136,20 @@ def choose_backend(adversary: Adversary | None = None, majority: Majority = "hon
         device: ``"auto"`` or a backend's device.
         name: of a backend.
         installed: to choose from; None for what entry points say.
+        preprocessing: where correlated randomness is to come from; None for the backend's own choice.
 
     Raises:
         UnsupportedCombinationError: nothing fits; the message names what is available.
         UsageError: no backend of that name.
     """
     installed = backends() if installed is None else installed
+    if preprocessing is not None:
+        serving = _serving(installed, preprocessing)
+        try:
+            return choose_backend(adversary, majority, parties, device, name, serving)
+        except (UnsupportedCombinationError, UsageError):
+            choice = choose_backend(adversary, majority, parties, device, name, installed)
+        raise _not_from(choice, preprocessing)
     if name is not None:
         return _named(name, adversary, majority, parties, device, installed)
     wanted: tuple[Adversary, ...] = ("malicious", "semi-honest") if adversary is None else (adversary,)
@@ -230,18 +239,31 @@ def _available(installed: Plugins) -> str:
     return "; ".join(lines) or "none"
 
 
-def check_preprocessing(choice: Choice, wanted: Preprocessing | None) -> None:
-    """Whether the chosen backend gets its correlated randomness from where it was asked for.
+def _serving(installed: Plugins, wanted: Preprocessing) -> Plugins:
+    """The backends that get their correlated randomness from there, so configured."""
+    usable = {}
+    for name, backend in installed.usable.items():
+        if isinstance(backend, ConfigurableBackend):
+            configured = backend.with_preprocessing(wanted)
+            if configured is not None:
+                usable[name] = configured
+        elif getattr(backend, "preprocessing", None) == wanted:
+            usable[name] = backend
+    return Plugins(usable, installed.broken)
 
-    Raises:
-        UnsupportedCombinationError: from elsewhere, or it needs none.
-    """
-    has = getattr(choice.backend, "preprocessing", None)
-    if wanted is None or wanted == has:
-        return
+
+def _not_from(choice: Choice, wanted: Preprocessing) -> UnsupportedCombinationError:
+    """Why a choice does not get its correlated randomness from where it was asked for."""
+    backend, has = choice.backend, getattr(choice.backend, "preprocessing", None)
+    other = backend.with_preprocessing(wanted) if isinstance(backend, ConfigurableBackend) else None
+    if other is not None:
+        return UnsupportedCombinationError(
+            f"backend {choice.name} with preprocessing {wanted} does not give what was asked for",
+            where="--preprocessing",
+            hint="it gives: " + "; ".join(_in_words(model, other) for model in other.threat_models))
     what = f"gets its randomness from: {has}" if has else "needs no preprocessing"
-    raise UnsupportedCombinationError(f"backend {choice.name} {what}, not from: {wanted}", where="--preprocessing",
-                                      hint=f"use --preprocessing {has}" if has else "leave --preprocessing out")
+    return UnsupportedCombinationError(f"backend {choice.name} {what}, not from: {wanted}", where="--preprocessing",
+                                       hint=f"use --preprocessing {has}" if has else "leave --preprocessing out")
 
 
 def check_supported(choice: Choice, program: Program, installed: Plugins | None = None) -> None:

@@ -101,6 +101,8 @@ class Result:
         outputs: one per model output, sample axis first, in the model's own dtype (int64 with ``reveal="argmax"``).
         matches_reference: whether they equal the reference interpreter's; None when that was not asked.
         preprocessing: where correlated randomness came from, and so whom it trusts; None when the backend needs none.
+        preprocessing_trust: what that means in words, where no helper's own words say it.
+        model_owner: the party that holds the weights in the clear; None where no party does.
         helper: the process that served the parties (a dealer), None without one.
         sigma, soundness_bits: statistical parameter, and -log2 of a cheater's chance; None when nothing is checked.
     """
@@ -116,6 +118,8 @@ class Result:
     circuit: Circuit
     program: Program
     preprocessing: str | None = None
+    preprocessing_trust: str | None = None
+    model_owner: int | None = None
     sigma: int | None = None
     soundness_bits: float | None = None
     helper: HelperCost | None = None
@@ -139,6 +143,8 @@ class Result:
             "transport": self.transport,
             "reveal": self.program.reveal,
             "preprocessing": self.preprocessing,
+            "preprocessing_trust": self.preprocessing_trust,
+            "model_owner": self.model_owner,
             "sigma": self.sigma,
             "soundness_bits": self.soundness_bits,
             "matches_reference": self.matches_reference,

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mpc_bridge.backends.additive.dealer import Dealer
+from mpc_bridge.backends.additive.ot_backend import backend as oblivious
 from mpc_bridge.backends.additive.owner import AdditiveOwner
 from mpc_bridge.backends.additive.planner import plan
 from mpc_bridge.backends.additive.protocol import Additive
 from mpc_bridge.backends.additive.source import DealtSource
-from mpc_bridge.backends.base import API_VERSION
+from mpc_bridge.backends.base import API_VERSION, Backend
 from mpc_bridge.backends.replicated.backend import unsupported_shape
 from mpc_bridge.backends.sharing.engine import SharingEngine
 from mpc_bridge.lowering.program import Program, Step
 from mpc_bridge.runtime.session import Session
-from mpc_bridge.security import ThreatModel
+from mpc_bridge.security import Preprocessing, ThreatModel
 
 
 class AdditiveEngine(SharingEngine):
@@ -36,7 +37,7 @@ class AdditiveBackend:
     api_version: ClassVar[int] = API_VERSION
     threat_models: ClassVar[tuple[ThreatModel, ...]] = (ThreatModel("semi-honest", "dishonest", 0, 0, "privacy"),)
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
-    preprocessing: ClassVar[str] = "dealer"
+    preprocessing: ClassVar[Preprocessing] = "dealer"
     helper_name: ClassVar[str] = "dealer"
     helper_trust: ClassVar[str] = (
         "a process of its own that sees no data; trusted not to pool what it knows with any party"
@@ -45,6 +46,10 @@ class AdditiveBackend:
     def parties(self) -> tuple[int, int]:
         """Two unless asked otherwise."""
         return 2, 5
+
+    def with_preprocessing(self, wanted: Preprocessing) -> Backend | None:
+        """This one with a dealer, its two-party variant with oblivious transfers."""
+        return oblivious if wanted == "ot" else self
 
     def supports(self, step: Step, program: Program) -> str | None:
         """Every primitive, requantise within its circuit's widths."""

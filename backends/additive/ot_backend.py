@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mpc_bridge.backends.additive.ot_compile import LEFT
 from mpc_bridge.backends.additive.ot_owner import ModelPartyOwner
 from mpc_bridge.backends.additive.ot_protocol import ObliviousAdditive
 from mpc_bridge.backends.additive.ot_source import ObliviousSource
@@ -37,9 +38,11 @@ class ObliviousAdditiveBackend:
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     preprocessing: ClassVar[Preprocessing] = "ot"
     preprocessing_trust: ClassVar[str] = (
-        "oblivious transfers between the two parties; nobody else is trusted. Party 0 is the model's owner and holds its "
+        "oblivious transfers between the two parties; nobody else takes part. Party 0 is the model's owner and holds its "
         "weights in the clear"
     )
+    #: the party that holds the weights in the clear
+    model_owner: ClassVar[int] = LEFT
 
     def parties(self) -> tuple[int, int]:
         """Two."""

@@ -44,8 +44,8 @@ def reference_line(report: Report) -> str:
     return "reference   DIFFERENT: the outputs are not the reference interpreter's"
 
 
-def secrecy(threat: Mapping[str, Any]) -> list[str]:
-    """Who learns what under a threat model, one line each."""
+def secrecy(threat: Mapping[str, Any], model_owner: int | None = None) -> list[str]:
+    """Who learns what under a threat model, one line each. A party that owns the model knows its weights."""
     parties, corruptions = threat["parties"], threat["corruptions"]
     if not corruptions:
         return ["nothing: this backend computes in the clear, for tests and comparison"]
@@ -53,8 +53,12 @@ def secrecy(threat: Mapping[str, Any]) -> list[str]:
     conduct = "that follow the protocol" if threat["adversary"] == "semi-honest" else "whatever they do"
     if corruptions == 1 and threat["adversary"] == "semi-honest":
         conduct = "that follows the protocol"
+    secret = f"weights, biases, inputs and outputs, from {holder} of {parties} {conduct}"
+    if model_owner is not None:
+        secret = f"inputs and outputs, from {holder} of {parties} {conduct}; weights and biases, from all parties but " \
+                 f"party {model_owner}, who owns the model"
     return [
-        f"weights, biases, inputs and outputs, from {holder} of {parties} {conduct}",
+        secret,
         "public: the graph, shapes, scales, zero points and activation bounds (mpc-bridge show)",
     ]
 
@@ -67,7 +71,7 @@ def _head(report: Report, input_notes: Sequence[str]) -> None:
         f"{model['name']}, {grouped(model['macs'])} multiplications, {grouped(model['activations'])} activations",
     )
     table.add_row("threat model", threat_line(threat))
-    for index, line in enumerate(secrecy(threat)):
+    for index, line in enumerate(secrecy(threat, report["model_owner"])):
         table.add_row("" if index else "secret", line)
     parties = threat["parties"]
     backend = f"{report['backend']} on {report['device']}, {parties} part{'y' if parties == 1 else 'ies'}"
@@ -75,6 +79,8 @@ def _head(report: Report, input_notes: Sequence[str]) -> None:
     helper = report["helper"]
     if helper is not None:
         table.add_row("preprocessing", f"a {helper['name']}: {helper['trust']}")
+    elif report["preprocessing_trust"] is not None:
+        table.add_row("preprocessing", report["preprocessing_trust"])
     if report["soundness_bits"] is not None:
         chance = f"a cheater goes unnoticed with probability below 2^-{report['soundness_bits']:.1f}"
         table.add_row("checks", f"{chance} (sigma {report['sigma']})")

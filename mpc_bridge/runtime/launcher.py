@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge import __version__
-from mpc_bridge.backends.base import Backend, HelpedBackend, Owner
+from mpc_bridge.backends.base import Backend, HelpedBackend, Owner, PreparedBackend
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.serialize import to_json
 from mpc_bridge.errors import InputError, MpcBridgeError
@@ -96,7 +96,8 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         Whatever else a party reports. No process is left in any case, also after KeyboardInterrupt.
     """
     program = lower(circuit.public(), reveal=reveal) if program is None else program
-    run = _Run(circuit, program, backend.owner(parties), parties, _sample_count(circuit, inputs), progress)
+    run = _Run(circuit, program, backend.owner(parties), parties, _sample_count(circuit, inputs), progress,
+               isinstance(backend, PreparedBackend))
     job = Job(to_json(circuit.public()), reveal, digest(program, f"{__version__}/{backend.name}").hex(),
               progress is not None)
     run.tell("start", 0, 0)
@@ -142,8 +143,9 @@ class _Run:
     """The owners' and the receiver's work for one program."""
 
     def __init__(self, circuit: Circuit, program: Program, owner: Owner, parties: int, samples: int,
-                 progress: OnProgress | None) -> None:
+                 progress: OnProgress | None, prepares: bool) -> None:
         self.samples = samples
+        self._prepares = prepares
         self._circuit = circuit
         self._program = program
         self._owner = owner
@@ -178,7 +180,7 @@ class _Run:
                     for index, step in self._inputs["data"]]
         self.tell("online", 0, len(self._program.steps), sample=sample)
         links.send(Kind.SAMPLE, sample, [b""] * links.members)
-        if links.members > self._parties:
+        if self._prepares:
             # preprocessing is over before an input share is on its way
             links.gather(Kind.READY, sample)
         for index, shares in messages:

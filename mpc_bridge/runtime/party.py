@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mpc_bridge import __version__
-from mpc_bridge.backends.base import HelpedBackend, PreparedEngine
+from mpc_bridge.backends.base import HelpedBackend, PreparedBackend, PreparedEngine
 from mpc_bridge.circuit.serialize import from_json
 from mpc_bridge.errors import (
     CircuitError,
@@ -165,13 +165,14 @@ class Party(Member):
             self._agree(program, job)
             engine = self._backend.engine(self._session, program)
             self._interval = _PROGRESS_SECONDS if job.progress else self._timeout / 4
+            self._session.on_round = self._stay_alive
             prepared = run_setup(engine, program, self._read(program, Kind.WEIGHT, 0), self._meter)
             self._send(Kind.READY, 0, b"")
         while True:
             frame = self._receive({Kind.SAMPLE, Kind.FINISH}, 0)
             if frame.kind == Kind.FINISH:
                 break
-            if self._session.helper is not None:
+            if isinstance(self._backend, PreparedBackend):
                 with self._meter.phase("preprocessing"):
                     if isinstance(engine, PreparedEngine):
                         engine.preprocess()
@@ -196,6 +197,11 @@ class Party(Member):
             self._said = now
             sent = self._meter.total().bytes_sent
             send_frame(self._control, Kind.PROGRESS, tag, [encode_progress(sent)], self._waiter)
+
+    def _stay_alive(self) -> None:
+        """Between the rounds of long preparations, no more often than the launcher's patience needs."""
+        if time.monotonic() - self._said >= self._timeout / 4:
+            self._report(tag_of(0, 0))
 
     def _read(self, program: Program, kind: Kind, sample: int) -> Any:
         def read(index: int, step: Input) -> bytes:

@@ -58,6 +58,8 @@ class Session:
         self.helper: Session | None = None
         #: called once a round fails: what must not outlive the protocol is forgotten here
         self.on_failure: Callable[[], None] | None = None
+        #: called after every round, for who wants to tell somebody that this party is at work
+        self.on_round: Callable[[], None] | None = None
 
     @property
     def peers(self) -> tuple[int, ...]:
@@ -110,6 +112,8 @@ class Session:
             cause = self._cause(error)
             cause.where = f"party {self.party}, round {tag}{f' ({label})' if label else ''}, {cause.where}"
             raise cause from (None if cause is error else error)
+        if self.on_round is not None:
+            self.on_round()
 
     def _cause(self, error: PeerError | ProtocolAbort) -> PeerError | ProtocolAbort:
         """Why a peer is lost or silent, if it or another one said so."""
