@@ -75,7 +75,8 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
                          transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap,
                          program=program)
     matches = matches_reference(circuit, run.program, arrays, run.outputs) if check else None
-    stated = {name: getattr(choice.backend, name, None) for name in ("preprocessing", "preprocessing_trust", "model_owner", "sigma")}
+    words = ("preprocessing", "preprocessing_trust", "model_owner", "sigma")
+    stated = {name: getattr(choice.backend, name, None) for name in words}
     checked = [report.soundness_bits for report in run.reports if report.soundness_bits is not None]
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mpc_bridge.backends.additive.backend import backend as additive
+from mpc_bridge.backends.additive.ot_backend import backend as additive_ot
 from mpc_bridge.backends.base import Backend
 from mpc_bridge.backends.plaintext import backend as plaintext
 from mpc_bridge.backends.replicated.backend import backend as rep3
@@ -16,7 +17,7 @@ from mpc_bridge.kernels import Device, cpu_device
 from mpc_bridge.testing import conformance
 
 CASES = conformance.cases()
-BACKENDS: tuple[Backend, ...] = (rep3, rep3_mac, additive)
+BACKENDS: tuple[Backend, ...] = (rep3, rep3_mac, additive, additive_ot)
 
 
 @cache

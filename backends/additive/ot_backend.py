@@ -38,8 +38,8 @@ class ObliviousAdditiveBackend:
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     preprocessing: ClassVar[Preprocessing] = "ot"
     preprocessing_trust: ClassVar[str] = (
-        "oblivious transfers between the two parties; nobody else takes part. Party 0 is the model's owner and holds its "
-        "weights in the clear"
+        "oblivious transfers between the two parties; nobody else takes part. Party 0 is the model's owner and holds "
+        "its weights in the clear"
     )
     #: the party that holds the weights in the clear
     model_owner: ClassVar[int] = LEFT

@@ -1,4 +1,4 @@
-"""The owners' side where party 0 is the model's owner: it gets the weights as they are, party 1 gets nothing of them."""
+"""The owners' side where party 0 is the model's owner: it gets the weights as they are, party 1 none of them."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ Products of two computed values and b2a are as with a dealer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ class ObliviousAdditive(Additive):
 
     # Products -------------------------------------------------------------------------------------------------------
 
-    def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> PackedWeights | ClearWeights:
+    def pack(self, step: Linear, weights: RingShare, bias: RingShare | None) -> Any:
         """Of the model: transfers for its weights, in setup. Computed values as the base class."""
         if step.output not in self._clear:
             return super().pack(step, weights, bias)
@@ -112,7 +113,7 @@ class ObliviousAdditive(Additive):
             return super().product(step, x, packed)
         g, device, size = step.geometry, self.device, product_size(step)
         ticket = self._source.take(Product(step))
-        share = device.unpack_bits(ticket.corrections, size, step.ring)
+        share = self._dealt(ticket, 0, size, step.ring)
         count = operand_size(step)
         if self.party != LEFT:
             mask = device.prf_fill(self._source.key, ticket.domain, device.empty(count, np.uint64))

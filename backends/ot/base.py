@@ -1,9 +1,9 @@
 """Base oblivious transfers: endemic OT of Masny and Rindal (CCS 2019, figure 1) from Diffie-Hellman, one round.
 
-For each transfer the chooser, who wants key c, sends two group elements: ``r_{1-c}`` at random and ``r_c = tG -
-H_c(r_{1-c})``. The offerer sends one ``B = bG`` for all of them and has the keys of ``b(r_j + H_j(r_{1-j}))``, j = 0, 1;
-the chooser has the one of ``tB``. Both elements are uniform, whatever c is; the other key needs the discrete logarithm
-of a sum that contains a fresh output of the random oracle.
+For each transfer the chooser, who wants key c, sends two group elements: ``r_{1-c}`` at random and
+``r_c = tG - H_c(r_{1-c})``. The offerer sends one ``B = bG`` for all of them and has the keys of
+``b(r_j + H_j(r_{1-j}))``, j = 0, 1; the chooser has the one of ``tB``. Both elements are uniform, whatever c is; the
+other key needs the discrete logarithm of a sum that contains a fresh output of the random oracle.
 
 The group is the subgroup of prime order of edwards25519, by libsodium through PyNaCl: that has no ristretto255, and the
 full check of every element that arrives (canonical, on the curve, of prime order: ``is_valid_point``) does the same
@@ -144,4 +144,5 @@ def _multiply(scalar: bytes, element: bytes, party: int) -> bytes:
     try:
         return sodium.crypto_scalarmult_ed25519_noclamp(scalar, element)
     except RuntimeError as error:  # the neutral element
-        raise MalformedFrame("a base transfer yields the neutral element", where=f"party {party}", hint=_HINT) from error
+        raise MalformedFrame("a base transfer yields the neutral element", where=f"party {party}",
+                             hint=_HINT) from error

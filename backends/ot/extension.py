@@ -8,8 +8,8 @@ s_y = v + Delta_i * u``, as the leaf it lacks has coefficient zero. One message 
 everywhere: ``128 / DEPTH`` bits for each transfer.
 
 Checked, though the protocols on top are semi-honest: the trees by a tag on every leaf (figure 13), the messages by a
-linear universal hash into two words of GF(2^64) whose coefficients come from a hash of the messages themselves; the last
-two words of every row are random and mask what the hash shows.
+linear universal hash into two words of GF(2^64) whose coefficients come from a hash of the messages themselves; the
+last two words of every row are random and mask what the hash shows.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class Layout:
 
     @staticmethod
     def _window_cells(step: Linear) -> npt.NDArray[np.int64]:
-        """Cell of the image (batch included) per place of the window and output: ``[kh * kw, positions]``, -1 outside."""
+        """Cell of the images by place of the window and output: ``[kh * kw, positions]``; -1 outside."""
         g = step.geometry
         vertical = (np.arange(g.out_height) * g.stride[0] - g.pad_top)[None, :] + (
             np.arange(g.kernel[0]) * g.dilation[0])[:, None]

@@ -1,7 +1,7 @@
 """Linear layers: shares of ``F * A`` where one party holds the factors F, the other the operand A.
 
-Every factor is cut into digits of :data:`DIGIT_BITS` bits. For a digit n the holder gets all leaves of a tree but leaf n
-(4 oblivious transfers, once for as long as F stays). With the leaves' streams s_y of one word per output, modulo
+Every factor is cut into digits of :data:`DIGIT_BITS` bits. For a digit n the holder gets all leaves of a tree but leaf
+n (4 oblivious transfers, once for as long as F stays). With the leaves' streams s_y of one word per output, modulo
 ``2**k``: the other side has ``u = sum s_y`` and ``v = sum y * s_y``, the holder ``sum (n - y) * s_y = n*u - v``. The
 message ``d = A - u`` makes that ``n*A - v``, so an output costs ``k`` bits per digit and factor, less the bits that the
 digit's place shifts out: ``2k - 4`` for 8-bit weights. This is SoftSpoken's small-field VOLE over integers, which needs

@@ -1,8 +1,8 @@
 """Shares of products of a bit that the chooser knows with something that the offerer knows, and transfers of blocks.
 
 From one correlated transfer per product: with h_0 and h_1 the hashes of ``q`` and ``q ^ Delta`` and y the offerer's
-operand, it sends ``c = h_0 - h_1 + y`` and takes ``-h_0``; the chooser has ``h_x`` and takes ``h_x + x * c``. For bits all
-of this is XOR, and c one bit. c is uniform to the chooser, who lacks ``h_{1-x}``.
+operand, it sends ``c = h_0 - h_1 + y`` and takes ``-h_0``; the chooser has ``h_x`` and takes ``h_x + x * c``. For bits
+all of this is XOR, and c one bit. c is uniform to the chooser, who lacks ``h_{1-x}``.
 """
 
 from __future__ import annotations

@@ -55,8 +55,10 @@ def secrecy(threat: Mapping[str, Any], model_owner: int | None = None) -> list[s
         conduct = "that follows the protocol"
     secret = f"weights, biases, inputs and outputs, from {holder} of {parties} {conduct}"
     if model_owner is not None:
-        secret = f"inputs and outputs, from {holder} of {parties} {conduct}; weights and biases, from all parties but " \
-                 f"party {model_owner}, who owns the model"
+        secret = (
+            f"inputs and outputs, from {holder} of {parties} {conduct}; weights and biases, from all parties but "
+            f"party {model_owner}, who owns the model"
+        )
     return [
         secret,
         "public: the graph, shapes, scales, zero points and activation bounds (mpc-bridge show)",

@@ -23,8 +23,8 @@ class ObliviousTransfer(Arguments):
         """Seeds ``[trees, 2**depth, 16]`` to streams of ``size`` bytes (a multiple of 64).
 
         Returns:
-            uint8 ``[trees, size]``, the XOR of all streams of a tree; ``[trees * depth, size]``, for each bit the XOR of
-            the streams whose number has it.
+            uint8 ``[trees, size]``, the XOR of all streams of a tree; ``[trees * depth, size]``, for each bit the XOR
+            of the streams whose number has it.
         """
         if seeds.ndim != 3 or seeds.shape[2] != KEY_BYTES or seeds.shape[1] & (seeds.shape[1] - 1):
             raise KernelError(f"ot_expand: seeds have shape [trees, 2**depth, {KEY_BYTES}], not {seeds.shape}")
@@ -76,7 +76,7 @@ class ObliviousTransfer(Arguments):
         self._check(status, "ot_combine")
 
     def ot_inner(self, rows: RingArray, chi: RingArray) -> RingArray:
-        """``sum_i chi[i] * rows[r, i]`` in GF(2^64), for every row ``[count, words]``; chi may be shorter than a row."""
+        """``sum_i chi[i] * rows[r, i]`` in GF(2^64), by row of ``[count, words]``; chi may be shorter than a row."""
         if rows.ndim != 2:
             raise KernelError(f"ot_inner: rows have shape [count, words], not {rows.shape}")
         out = np.empty(rows.shape[0], np.uint64)
