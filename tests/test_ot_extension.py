@@ -218,7 +218,7 @@ def aborts(session: Session, work: Callable[[], Any], match: str) -> None:
 
 
 def test_a_chooser_with_two_choices_for_one_transfer_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One bit of one tree's message flipped: a different choice under some bits of Delta, all of which it would leak."""
+    """A bit of some trees' messages flipped: another choice under some bits of Delta, all of which it would leak."""
     caught = 0
     for attempt in range(4):
         def chooser(session: Session, attempt: int = attempt) -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -72,16 +73,18 @@ class _Extension:
                 tags[tree, number] = np.frombuffer(digest[KEY_BYTES : KEY_BYTES + _TAG_BYTES], np.uint8)
         return seeds, tags
 
-    def _hashed(self, rows: ByteArray, corrections: ByteArray, call: int) -> RingArray:
-        """The universal hash of rows ``[count, bytes]``: ``[count, 2]``."""
-        coin = hashlib.sha256(b"check" + self._transcript + call.to_bytes(8, "big") + corrections.tobytes()).digest()
-        words = rows.view(np.uint64)
-        body = words.shape[1] - _CHECKS
-        result = np.empty((len(words), _CHECKS), np.uint64)
+    def _hashes(self, tables: Sequence[ByteArray], corrections: ByteArray, call: int) -> list[RingArray]:
+        """The universal hash of every row of tables ``[count, bytes]``: ``[count, 2]`` each."""
+        coin = hashlib.sha256(b"check" + self._transcript + call.to_bytes(8, "big"))
+        coin.update(corrections)
+        body = corrections.shape[1] // _WORD - _CHECKS
+        results = [np.empty((len(rows), _CHECKS), np.uint64) for rows in tables]
         for number in range(_CHECKS):
-            chi = self.device.prf_fill(coin[:KEY_BYTES], number, np.empty(body, np.uint64))
-            result[:, number] = self.device.ot_inner(words, chi) ^ words[:, body + number]
-        return result
+            chi = self.device.prf_fill(coin.digest()[:KEY_BYTES], number, np.empty(body, np.uint64))
+            for rows, result in zip(tables, results, strict=True):
+                words = rows.view(np.uint64)
+                result[:, number] = self.device.ot_inner(words, chi) ^ words[:, body + number]
+        return results
 
     def _blocks(self, planes: ByteArray, count: int) -> Blocks:
         """Rows of bits to one block per transfer."""
@@ -115,7 +118,7 @@ class Chooser(_Extension):
         bits[: choices.size] = choices
         sums, planes = self.device.ot_expand(self._seeds, call, size)
         corrections = sums ^ bits
-        shown = [self._hashed(rows, corrections, call) for rows in (bits.reshape(1, -1), planes)]
+        shown = self._hashes([bits.reshape(1, -1), planes], corrections, call)
         self._session.exchange({self._peer: [corrections, *shown]}, {}, label="transfers")
         return call, self._blocks(planes, choices.size)
 
@@ -164,7 +167,8 @@ class Offerer(_Extension):
         for row in np.flatnonzero(self._row_bits):
             np.bitwise_xor(planes[row], corrections[row // DEPTH], planes[row])
         expected = np.where(self._row_bits[:, None], shown_planes ^ shown_bits, shown_planes)
-        if not np.array_equal(self._hashed(planes, corrections, call), expected):
+        (found,) = self._hashes([planes], corrections, call)
+        if not np.array_equal(found, expected):
             raise ProtocolAbort("oblivious transfers are inconsistent", where=f"party {self._session.party}",
                                 hint="a party does not follow the protocol")
         return call, self._blocks(planes, count)
