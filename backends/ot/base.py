@@ -1,4 +1,4 @@
-"""Base oblivious transfers: endemic OT of Masny and Rindal (CCS 2019, figure 1) from Diffie-Hellman, one round.
+"""Base oblivious transfers: endemic OT of Masny and Rindal (CCS 2019) from Diffie-Hellman, one round.
 
 For each transfer the chooser, who wants key c, sends two group elements: ``r_{1-c}`` at random and
 ``r_c = tG - H_c(r_{1-c})``. The offerer sends one ``B = bG`` for all of them and has the keys of
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from nacl import bindings as sodium
 
-from mpc_bridge.errors import MalformedFrame
+from mpc_bridge.errors import MalformedFrame, UnsupportedCombinationError
 from mpc_bridge.kernels.prf import KEY_BYTES
 from mpc_bridge.runtime.session import Session
 
@@ -50,7 +50,9 @@ def offer(session: Session, peer: int, count: int) -> Offered:
 
     Raises:
         MalformedFrame: the chooser sent something that is no element of the group.
+        UnsupportedCombinationError: this libsodium lacks the group.
     """
+    _need_group()
     secret = _scalar()
     point = sodium.crypto_scalarmult_ed25519_base_noclamp(secret)
     received = bytearray(2 * POINT_BYTES * count)
@@ -77,7 +79,9 @@ def choose(session: Session, peer: int, choices: Sequence[int]) -> Chosen:
 
     Raises:
         MalformedFrame: the offerer sent something that is no element of the group.
+        UnsupportedCombinationError: this libsodium lacks the group.
     """
+    _need_group()
     sid = _sid(session, peer, offers=False)
     secrets = []
     sent = bytearray()
@@ -133,6 +137,13 @@ def _sid(session: Session, peer: int, offers: bool) -> bytes:
 def _places(number: int) -> tuple[int, int]:
     first = 2 * POINT_BYTES * number
     return first, first + POINT_BYTES
+
+
+def _need_group() -> None:
+    if not sodium.has_crypto_core_ed25519:
+        raise UnsupportedCombinationError("this PyNaCl was built with a libsodium without edwards25519",
+                                          where="--preprocessing ot",
+                                          hint="install PyNaCl's own wheel: pip install pynacl")
 
 
 def _scalar() -> bytes:

@@ -1,15 +1,15 @@
 """Any number of correlated oblivious transfers from 128 base ones: SoftSpoken (Roy, CRYPTO 2022).
 
 The offerer holds ``Delta`` of 128 bits; transfer j gives the chooser, for its bit x_j, a block v_j and the offerer
-``q_j = v_j ^ x_j * Delta`` (figures 7 and 8 with the repetition code: ``128 / DEPTH`` small-field VOLEs over
+``q_j = v_j ^ x_j * Delta`` (small-field VOLE made subspace VOLE by the repetition code: ``128 / DEPTH`` of them over
 GF(2^DEPTH)). The chooser grows as many trees, of which the offerer has all leaves but number ``Delta_i``. With the
 streams s_y of the leaves, ``u = sum s_y`` and ``v = sum y * s_y``, while the offerer can form ``w = sum (y ^ Delta_i) *
 s_y = v + Delta_i * u``, as the leaf it lacks has coefficient zero. One message ``u ^ x`` per tree makes u the same, x,
 everywhere: ``128 / DEPTH`` bits for each transfer.
 
-Checked, though the protocols on top are semi-honest: the trees by a tag on every leaf (figure 13), the messages by a
-linear universal hash into two words of GF(2^64) whose coefficients come from a hash of the messages themselves; the
-last two words of every row are random and mask what the hash shows.
+Checked, though the protocols on top are semi-honest: the trees by a tag on every leaf, the messages by a linear
+universal hash into two words of GF(2^64) whose coefficients come from a hash of the messages themselves; the last two
+words of every row are random and mask what the hash shows.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class _Extension:
     def _hashes(self, tables: Sequence[ByteArray], corrections: ByteArray, call: int) -> list[RingArray]:
         """The universal hash of every row of tables ``[count, bytes]``: ``[count, 2]`` each."""
         coin = hashlib.sha256(b"check" + self._transcript + call.to_bytes(8, "big"))
-        coin.update(corrections)
+        coin.update(corrections.data)
         body = corrections.shape[1] // _WORD - _CHECKS
         results = [np.empty((len(rows), _CHECKS), np.uint64) for rows in tables]
         for number in range(_CHECKS):

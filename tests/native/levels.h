@@ -76,5 +76,6 @@ inline constexpr size_t kLengths[] = {0, 1, 2, 3, 7, 8, 9, 31, 33, 63, 64, 65, 1
 // In files of their own: arithmetic modulo 2^128, and over GF(2^64).
 void test_wide();
 void test_field();
+void test_transfer();
 
 }  // namespace native

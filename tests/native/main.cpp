@@ -194,6 +194,7 @@ int main() {
   test_convolutions();
   test_wide();
   test_field();
+  test_transfer();
   printf("native kernels: all levels of %llu agree\n", static_cast<unsigned long long>(mpcb_cpu_features()));
   return 0;
 }
