@@ -45,7 +45,6 @@ def test_an_honest_majority_has_no_helper(run: Run) -> None:  # noqa: F811
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--majority", "dishonest", "--preprocessing", "ot"], 3, ["gets its randomness from: dealer"]),
         (["--preprocessing", "dealer"], 3, ["rep3-mac needs no preprocessing", "leave --preprocessing out"]),
         (["--majority", "dishonest", "--preprocessing", "magic"], 2, ["use dealer or ot"]),
         (["--majority", "dishonest", "--security", "malicious"], 3, ["additive"]),
