@@ -11,10 +11,10 @@ import numpy.typing as npt
 from mpc_bridge.backends.base import Backend, HelpedBackend
 from mpc_bridge.circuit.graph import Circuit, Tensor
 from mpc_bridge.circuit.reference import evaluate_samples, trace
-from mpc_bridge.errors import InputError, UsageError
+from mpc_bridge.errors import InputError, UnsupportedCombinationError, UsageError
 from mpc_bridge.lowering import lower
 from mpc_bridge.lowering.program import Program
-from mpc_bridge.registry import check_supported, choose_backend
+from mpc_bridge.registry import Choice, check_supported, choose_backend
 from mpc_bridge.result import CostReport, HelperCost, Result
 from mpc_bridge.runtime.launcher import OnProgress, evaluate_local
 from mpc_bridge.runtime.messages import PartyReport
@@ -27,7 +27,8 @@ Array = npt.NDArray[np.generic]
 
 def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], *, security: str | None = None,
              majority: str = "honest", parties: int | None = None, backend: str | None = None,
-             preprocessing: str | None = None, device: str = "auto", reveal: str = "output", check: bool = True,
+             preprocessing: str | None = None, model_owner: int | None = None,
+             device: str = "auto", reveal: str = "output", check: bool = True,
              transport: str = "unix", timeout: float = DEFAULT_TIMEOUT, progress: OnProgress | None = None,
              tap: Tap | None = None) -> Result:
     """Evaluate a model under MPC with all parties on this machine.
@@ -42,6 +43,8 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
         parties: None for the backend's own number.
         backend: by name; None to choose by the three above.
         preprocessing: ``"dealer"`` or ``"ot"``: where correlated randomness comes from; None for the backend's own.
+        model_owner: the party that holds the weights in the clear; None for what goes with ``preprocessing``: party 0
+            with ``"ot"``, else none.
         device: ``"auto"``, or one of the backend's.
         reveal: ``"output"``, or ``"argmax"``: only the index of the greatest output is revealed.
         check: compare with the reference interpreter.
@@ -68,6 +71,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
     choice = choose_backend(None if security is None else parse_adversary(security), parse_majority(majority), parties,
                             device, backend,
                             preprocessing=None if preprocessing is None else parse_preprocessing(preprocessing))
+    _check_owner(choice, model_owner)
     arrays = sample_axis(circuit, inputs)
     program = lower(circuit.public(), reveal=revealed)
     check_supported(choice, program)
@@ -81,6 +85,15 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,
                   soundness_bits=min(checked, default=None), helper=_helper_cost(choice.backend, run.helper), **stated)
+
+
+def _check_owner(choice: Choice, wanted: int | None) -> None:
+    """Whether that party, if one was asked for, holds the weights in the clear."""
+    has = getattr(choice.backend, "model_owner", None)
+    if wanted is not None and wanted != has:
+        hint = f"use --model-owner {has}, or leave it out" if has is not None else "use --preprocessing ot"
+        raise UnsupportedCombinationError(f"backend {choice.name} cannot have party {wanted} own the model",
+                                          where="--model-owner", hint=hint)
 
 
 def _helper_cost(backend: Backend, report: PartyReport | None) -> HelperCost | None:

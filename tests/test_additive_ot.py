@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 import pytest
 
 from mpc_bridge.backends.additive.backend import backend as dealt
-from mpc_bridge.backends.additive.ot_backend import ObliviousAdditiveBackend, backend
+from mpc_bridge.backends.additive.ot_backend import ObliviousAdditiveBackend, ObliviousEngine, backend
 from mpc_bridge.backends.base import HelpedBackend
 from mpc_bridge.errors import MalformedFrame, UnsupportedCombinationError
 from mpc_bridge.kernels import cpu_device
 from mpc_bridge.lowering.program import Program, Requantize
-from mpc_bridge.registry import Plugins, choose_backend
+from mpc_bridge.registry import Plugins, choose_backend, load_model
 from mpc_bridge.runtime.launcher import RunResult, evaluate_local
+from mpc_bridge.runtime.session import Session
 from mpc_bridge.testing import conformance
 from mpc_bridge.testing.conformance import Case
 from mpc_bridge.testing.tap import Relay
@@ -110,6 +112,32 @@ def test_party_1_receives_no_weight_and_nobody_the_input_in_the_clear() -> None:
         assert not [piece for piece in pieces([np.asarray(image)]) if piece in received]
 
 
+class LongBackend(ObliviousAdditiveBackend):
+    """Preparation of many short rounds that takes longer than the launcher waits for a word."""
+
+    def engine(self, session: Session, program: Program) -> ObliviousEngine:
+        engine = super().engine(session, program)
+        preprocess = engine.preprocess
+
+        def longer() -> None:
+            for _ in range(12):
+                time.sleep(1.0)
+                peer = 1 - session.party
+                session.exchange({peer: [b"still here"]}, {peer: [bytearray(10)]})
+            preprocess()
+
+        engine.preprocess = longer  # type: ignore[method-assign]
+        return engine
+
+
+def test_long_preparation_is_no_silence() -> None:
+    circuit = load_model(MODEL)
+    stored = np.load(INPUTS)["in0"][:1]
+    result = evaluate_local(circuit, [stored.reshape(1, *circuit.tensors[circuit.inputs[0]].shape)], LongBackend(),
+                            parties=2, timeout=5.0)
+    assert result.reports[0].phases["preprocessing"].seconds > 12
+
+
 # Owners -------------------------------------------------------------------------------------------------------------
 
 
@@ -167,8 +195,8 @@ def test_three_parties_cannot_use_the_source() -> None:
 
 
 def test_the_command_line_says_whom_it_trusts(run: Run) -> None:  # noqa: F811
-    words = ("eval", MODEL, "--input", INPUTS, "--samples", "2", "--majority", "dishonest", "--preprocessing", "ot")
-    done = run(*words)
+    words = ["--majority", "dishonest", "--preprocessing", "ot", "--model-owner", "0"]
+    done = run("eval", MODEL, "--input", INPUTS, "--samples", "2", *words)
     assert done.returncode == 0, done.stderr
     assert "privacy against 1 of 2 parties" in done.stdout and "equal: every output value" in done.stdout
     text = " ".join(done.stdout.split())
@@ -184,12 +212,19 @@ def test_the_command_line_says_whom_it_trusts(run: Run) -> None:  # noqa: F811
     assert report["matches_reference"] is True and sum(report["phases"]["preprocessing"]["bytes_sent"]) > 0
 
 
+def test_without_transfers_no_party_owns_the_model(run: Run) -> None:  # noqa: F811
+    words = ["--majority", "dishonest", "--preprocessing", "dealer", "--model-owner", "0"]
+    assert_refused(run("eval", MODEL, "--input", INPUTS, *words), 3, "additive cannot have party 0 own the model",
+                   "use --preprocessing ot")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--majority", "dishonest", "--parties", "3"], ["additive with preprocessing ot", "2 parties"]),
         (["--backend", "additive", "--majority", "dishonest", "--parties", "5"], ["2 parties"]),
         (["--backend", "rep3"], ["rep3 needs no preprocessing"]),
+        (["--majority", "dishonest", "--model-owner", "1"], ["cannot have party 1 own", "use --model-owner 0"]),
     ],
     ids=lambda value: " ".join(value),
 )

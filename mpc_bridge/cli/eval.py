@@ -22,6 +22,7 @@ def evaluate(
     parties: options.Parties = None,
     backend: options.Backend = None,
     preprocessing: options.Preprocessing = None,
+    model_owner: options.ModelOwner = None,
     device: options.Device = "auto",
     profile: options.Profile = None,
     trust: options.Trust = False,
@@ -72,5 +73,6 @@ def evaluate(
     data = load_inputs(circuit, inputs or (), samples)
     if labels is not None:
         data = with_labels(circuit, data, labels, samples is not None)
-    choices = Choices(security, majority, parties, backend, preprocessing, device, reveal, check, transport, timeout)
+    choices = Choices(security, majority, parties, backend, preprocessing, device, reveal, check, transport, timeout,
+                      model_owner)
     evaluate_and_tell(circuit, data, choices, destinations)

@@ -36,6 +36,7 @@ class Choices:
     check: bool
     transport: str = "unix"
     timeout: float = DEFAULT_TIMEOUT
+    model_owner: int | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def evaluate_and_tell(circuit: Circuit, data: LoadedInputs, choices: Choices, de
             parties=choices.parties,
             backend=choices.backend,
             preprocessing=choices.preprocessing,
+            model_owner=choices.model_owner,
             device=choices.device,
             reveal=choices.reveal,
             check=choices.check,

@@ -41,6 +41,13 @@ Preprocessing = Annotated[
         metavar="WORD", help="Where correlated randomness comes from: dealer or ot.", show_default="the backend's own"
     ),
 ]
+ModelOwner = Annotated[
+    int | None,
+    typer.Option(
+        min=0, metavar="PARTY", help="The party that owns the model and holds its weights in the clear.",
+        show_default="0 with --preprocessing ot, else none",
+    ),
+]
 Device = Annotated[str, typer.Option(metavar="WORD", help="auto, cpu or cuda.")]
 Profile = Annotated[
     str | None,

@@ -1,7 +1,8 @@
 """The party process: ``python -m mpc_bridge.runtime.party``, configured by one JSON object on standard input.
 
 It connects to the other parties and accepts the launcher, lowers the public circuit itself, agrees with everybody on
-the Program's digest, takes in shares and gives out shares. It never sees a weight, an input or an output in the clear.
+the Program's digest, takes in shares and gives out shares. It never sees an input or an output in the clear, and no
+weight either, unless its backend makes it the model's owner.
 Its end, for whatever reason, closes its connections, which ends the others.
 """
 
