@@ -211,6 +211,34 @@ def test_messages_are_uniform_whatever_is_chosen_and_offered(bit: int) -> None:
         assert np.abs(bits.mean(axis=0) - 0.5).max() < 6 * 0.5 / np.sqrt(len(bits))
 
 
+def test_the_check_shows_nothing_of_the_choices() -> None:
+    """What it shows of the row of choices, zero here, is as random as the mask at the end of that row."""
+    shown: list[np.ndarray] = []
+
+    def chooser(session: Session) -> None:
+        side = Chooser(session, 1)
+        exchange = session.exchange
+
+        def exchanged(sends: Any, receives: Any, label: str = "") -> None:
+            shown.append(np.array(sends[1][1]).reshape(-1))
+            exchange(sends, receives, label=label)
+
+        session.exchange = exchanged  # type: ignore[method-assign]
+        for _ in range(64):
+            side.extend(np.zeros(40, np.uint8))
+
+    def offerer(session: Session) -> None:
+        side = Offerer(session, 0)
+        for _ in range(64):
+            side.extend(40)
+
+    both(chooser, offerer)
+    words = np.concatenate(shown)
+    assert len(np.unique(words)) == len(words) == 128
+    ones = np.unpackbits(words.view(np.uint8).reshape(128, -1), axis=1).mean(axis=0)
+    assert np.abs(ones - 0.5).max() < 6 * 0.5 / np.sqrt(128)
+
+
 def aborts(session: Session, work: Callable[[], Any], match: str) -> None:
     with pytest.raises(ProtocolAbort, match=match):
         work()
