@@ -27,13 +27,14 @@ from mpc_bridge.kernels.buffers import (
     size_error,
 )
 from mpc_bridge.kernels.gf import BinaryField
+from mpc_bridge.kernels.macs import MacMachine
 from mpc_bridge.kernels.planes import PlaneMachine
 from mpc_bridge.kernels.wide import WideRing
 
 Shape = int | tuple[int, ...]
 
 
-class Device(PlaneMachine, WideRing, BinaryField):
+class Device(PlaneMachine, MacMachine, WideRing, BinaryField):
     """The CPU. See the module for what buffers are.
 
     Args:
