@@ -14,6 +14,7 @@ is one plane per ``share`` and per ``dot``, in the order of their wires: :func:`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from mpc_bridge.backends.sharing.circuit import ONE, Circuit, Gate, Kind, reached
@@ -47,6 +48,24 @@ def levels(circuit: Circuit) -> dict[int, int]:
         operands = [*gate.operands, *(end for pair in gate.pairs for end in pair)]
         found[wire] = max((found[operand] for operand in operands), default=0) + (gate.kind is Kind.DOT)
     return found
+
+
+@lru_cache(maxsize=512)
+def openings(circuit: Circuit) -> tuple[tuple[int, ...], ...]:
+    """Wires that are opened under their masks, round by round: the operands of products, each of them once."""
+    found = levels(circuit)
+    depth = max((found[wire] for wire in circuit.shared_outputs), default=0)
+    rounds: list[dict[int, None]] = [{} for _ in range(depth)]
+    opened: set[int] = set()
+    for wire in corrected(circuit):
+        if circuit.gates[wire].kind is Kind.DOT:
+            rounds[found[wire] - 1] |= {base(circuit, end)[0]: None
+                                        for pair in circuit.gates[wire].pairs for end in pair}
+    for wires in rounds:
+        for wire in opened & wires.keys():
+            del wires[wire]
+        opened |= wires.keys()
+    return tuple(tuple(wires) for wires in rounds)
 
 
 def pad_of_mask(wire: int) -> int:
@@ -85,22 +104,13 @@ class PartyCompiler:
 
     def compile(self) -> Microprogram:
         """One stage per level of ``dot`` gates, and the one that leaves the outputs."""
-        circuit, found = self._circuit, levels(self._circuit)
-        depth = max((found[wire] for wire in circuit.shared_outputs), default=0)
-        products: dict[int, list[int]] = {}
-        for wire in self._corrections:
-            if circuit.gates[wire].kind is Kind.DOT:
-                products.setdefault(found[wire], []).append(wire)
-        for level in range(1, depth + 1):
-            self._open(products[level])
-        self._code.output([self._plane(self._share(wire)) for wire in circuit.shared_outputs])
-        return self._code.finish(_pads(circuit))
+        for wires in openings(self._circuit):
+            self._open(wires)
+        self._code.output([self._plane(self._share(wire)) for wire in self._circuit.shared_outputs])
+        return self._code.finish(_pads(self._circuit))
 
-    def _open(self, products: list[int]) -> None:
-        """A round: the operands of these products, masked, those that are not open yet."""
-        operands = (end for wire in products for pair in self._circuit.gates[wire].pairs for end in pair)
-        wires = [wire for wire in dict.fromkeys(base(self._circuit, end)[0] for end in operands)
-                 if wire not in self._opened]
+    def _open(self, wires: Sequence[int]) -> None:
+        """A round: these wires, masked."""
         own = []
         for wire in wires:
             self._masks[wire] = self._code.emit(Op.PRF, _OWN, pad_of_mask(wire))
@@ -213,19 +223,25 @@ class DealerCompiler:
 
     def compile(self) -> Microprogram:
         """A single stage."""
-        self._code.output([self._correction(wire, self._circuit.gates[wire]) for wire in corrected(self._circuit)])
+        self._code.output([self._correction(wire) for wire in corrected(self._circuit)])
         return self._code.finish(_pads(self._circuit))
 
-    def _correction(self, wire: int, gate: Gate) -> int:
+    def _correction(self, wire: int) -> int:
+        """What preprocessing shares, less the other parties' pads."""
+        total = self._value(wire, self._circuit.gates[wire])
+        for party in range(self._parties):
+            if party != CORRECTED:
+                self._code.update(Op.XPRF, total, party, pad_of_share(wire))
+        return total
+
+    def _value(self, wire: int, gate: Gate) -> int:
+        """A fresh register with what preprocessing shares of a ``share`` or ``dot``."""
         if gate.kind is Kind.SHARE:
             total = self._code.emit(Op.COPY, self._left_wire(gate.operands[0]))
         else:
             total = self._code.emit(Op.ZERO)
             for x, y in gate.pairs:
                 self._code.update(Op.XORAND, total, self._mask(x), self._mask(y))
-        for party in range(self._parties):
-            if party != CORRECTED:
-                self._code.update(Op.XPRF, total, party, pad_of_share(wire))
         return total
 
     def _left_wire(self, wire: int) -> int:
