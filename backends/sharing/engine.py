@@ -48,7 +48,7 @@ def requantize_shape(step: Requantize, value: Value) -> RequantizeShape:
     return RequantizeShape(step.bits, step.shift, step.low, step.high, tie, value.ring, value.bits)
 
 
-def _is_row(step: Affine, shape: tuple[int, ...], output: Value) -> bool:
+def is_row(step: Affine, shape: tuple[int, ...], output: Value) -> bool:
     """Whether an operand is one row along the output's last axis, the same at every position: a bias."""
     if step.geometry is not None or step.axes or not output.shape or not shape:
         return False
@@ -112,7 +112,7 @@ class SharingEngine:
         row: tuple[DeviceBuffer, ...] | None = None
         total: tuple[DeviceBuffer, ...] | None = None
         for position, (coefficient, x) in enumerate(zip(step.coefficients, inputs, strict=True)):
-            if _is_row(step, x.shape, value):
+            if is_row(step, x.shape, value):
                 row = self._accumulate(row, self._ring(x).components, coefficient)
             else:
                 total = self._accumulate(total, self._pool(step, position, x, value.shape), coefficient)

@@ -87,6 +87,22 @@ class Device(PlaneMachine, MacMachine, WideRing, BinaryField):
         """A new flat buffer with the contents of all, one after the other; they have one type."""
         return np.concatenate([buffer.reshape(-1) for buffer in buffers])
 
+    def bytes_of(self, words: RingArray) -> ByteArray:
+        """The same memory as bytes, flat."""
+        return words.reshape(-1).view(np.uint8)
+
+    def rows_of(self, data: ByteArray, columns: int) -> RingArray:
+        """The same memory as rows of ``columns`` words."""
+        return data.view(np.uint64).reshape(-1, columns)
+
+    def words_of(self, data: ByteArray) -> RingArray:
+        """A word for each byte."""
+        return data.astype(np.uint64)
+
+    def low_bytes(self, words: RingArray) -> ByteArray:
+        """The lowest byte of each word."""
+        return words.astype(np.uint8)
+
     # ---- pseudo-random function ----
 
     def prf_fill(self, key: bytes, domain: int, out: npt.NDArray[Any], first_block: int = 0) -> npt.NDArray[Any]:

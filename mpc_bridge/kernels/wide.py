@@ -238,6 +238,16 @@ class WideRing(Arguments):
         self._check(self._lib.mpcb_wide_from_ring(self._ring(x), x.size, self._ring(out, True)), "wide_from_ring")
         return out
 
+    def wide_halves(self, x: RingArray) -> tuple[RingArray, RingArray]:
+        """The low and the high words of ``x`` ``[..., 2]``."""
+        return np.ascontiguousarray(x[..., 0]), np.ascontiguousarray(x[..., 1])
+
+    def wide_add_high(self, z: RingArray, words: RingArray) -> RingArray:
+        """``z += 2**64 * words``, in place; ``z`` is ``[..., 2]``."""
+        self._wide_need("wide_add_high", "z", z, words.size)
+        z[..., 1] += words.reshape(z.shape[:-1])
+        return z
+
     def wide_low(self, x: RingArray, k: int) -> RingArray:
         """``x`` modulo ``2**k``, 1 <= k <= 64, one word per element: the last axis of 2 goes where there is one."""
         n = self._wide_count("wide_low", x)
