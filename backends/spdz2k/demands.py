@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from mpc_bridge.backends.additive.compile import CORRECTED, corrected
-from mpc_bridge.backends.additive.demands import DOMAINS, factor_size, operand_size, product_size
+from mpc_bridge.backends.additive.demands import factor_size, operand_size, product_size
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, Scratch, plane_stride

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mpc_bridge.backends.additive.compile import CORRECTED
+from mpc_bridge.backends.additive.demands import DOMAINS
 from mpc_bridge.backends.additive.source import DealtSource, Ticket, batches
 from mpc_bridge.backends.sharing.planes import Scratch
-from mpc_bridge.backends.spdz2k.demands import CORRECTED, DOMAINS, SIGMA, Dealing, Demand
+from mpc_bridge.backends.spdz2k.demands import SIGMA, Dealing, Demand
 from mpc_bridge.backends.spdz2k.masks import SEAL_BYTES
 from mpc_bridge.backends.spdz2k.planner import Plan, plan
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key

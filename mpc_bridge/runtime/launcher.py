@@ -181,8 +181,8 @@ class _Run:
         if links.members > self._parties:
             # preprocessing is over before an input share is on its way
             links.gather(Kind.READY, sample)
-        for index, step in self._inputs["data"]:
-            self._share(links, Kind.INPUT, tag_of(sample, index), step, stored[step.source])
+        for index, entering in self._inputs["data"]:
+            self._share(links, Kind.INPUT, tag_of(sample, index), entering, stored[entering.source])
         revealed: dict[int, IntArray] = {}
         for index, step in self._outputs:
             gathered = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]

@@ -1,4 +1,4 @@
-"""The owners' side of a run whose parties are threads: messages for every party, also where masks have to come first."""
+"""The owners' side of a run whose parties are threads: messages for every party, masks first where there are any."""
 
 from __future__ import annotations
 

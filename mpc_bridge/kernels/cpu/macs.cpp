@@ -20,8 +20,8 @@ inline void xor_where(uint64_t* out, const uint64_t* a, uint64_t bits) {
 #ifdef MPCB_TARGET_avx512
   for (size_t j = 0; j < kLanes; j += 8) {
     const __m512i was = _mm512_load_si512(out + j);
-    _mm512_store_si512(out + j, _mm512_mask_xor_epi64(was, static_cast<__mmask8>(bits >> j), was,
-                                                      _mm512_load_si512(a + j)));
+    _mm512_store_si512(out + j,
+                       _mm512_mask_xor_epi64(was, static_cast<__mmask8>(bits >> j), was, _mm512_load_si512(a + j)));
   }
 #else
   for (size_t j = 0; j < kLanes; j++) out[j] ^= a[j] & (0 - (bits >> j & 1));

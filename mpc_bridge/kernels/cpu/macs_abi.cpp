@@ -59,17 +59,16 @@ bool all_there(Pointer const* pointers, size_t count) {
 extern "C" {
 
 int mpcb_macs_run(const uint8_t* const* planes, size_t plane_count, size_t lanes, const int32_t* code,
-                  size_t instructions, size_t word_registers, size_t bit_registers, const uint8_t* key,
-                  uint64_t domain, uint64_t delta, const uint64_t* const* in, size_t in_rows, uint64_t* const* out,
-                  size_t out_rows) {
+                  size_t instructions, size_t word_registers, size_t bit_registers, const uint8_t* key, uint64_t domain,
+                  uint64_t delta, const uint64_t* const* in, size_t in_rows, uint64_t* const* out, size_t out_rows) {
   if (instructions == 0 || lanes == 0) return MPCB_OK;
   if (lanes >= (size_t{1} << 32) || word_registers >= (size_t{1} << 24) || bit_registers >= (size_t{1} << 24))
     return MPCB_BAD_SIZE;
   if (mpcb::any_null(key) || mpcb::any_null(code) || !all_there(planes, plane_count) || !all_there(in, in_rows) ||
       !all_there(out, out_rows))
     return MPCB_NULL_POINTER;
-  const mpcb::MacRun run = {planes, plane_count, lanes, code, instructions, key, domain, delta, in, in_rows, out,
-                            out_rows};
+  const mpcb::MacRun run = {planes, plane_count, lanes, code,    instructions, key,
+                            domain, delta,       in,    in_rows, out,          out_rows};
   const Registers registers = {word_registers, bit_registers};
   for (size_t i = 0; i < instructions; i++)
     if (!valid(run, registers, code + 4 * i)) return MPCB_BAD_ARGUMENT;
@@ -82,8 +81,8 @@ int mpcb_macs_run(const uint8_t* const* planes, size_t plane_count, size_t lanes
   return MPCB_OK;
 }
 
-int mpcb_macs_deal(const uint8_t* planes, size_t stride, size_t rows, size_t lanes, uint64_t delta,
-                   const uint8_t* keys, size_t key_count, uint64_t domain, uint64_t* out) {
+int mpcb_macs_deal(const uint8_t* planes, size_t stride, size_t rows, size_t lanes, uint64_t delta, const uint8_t* keys,
+                   size_t key_count, uint64_t domain, uint64_t* out) {
   if (rows == 0 || lanes == 0) return MPCB_OK;
   if (lanes >= (size_t{1} << 32) || rows >= (size_t{1} << 24) || stride < (lanes + 7) / 8) return MPCB_BAD_SIZE;
   if (key_count > MPCB_PLANE_KEYS) return MPCB_BAD_ARGUMENT;

@@ -151,7 +151,8 @@ int mpcb_planes_run(uint8_t* planes, size_t registers, size_t stride, size_t byt
                     size_t instructions, const uint8_t* keys, size_t key_count, uint64_t domain,
                     const uint8_t* incoming, size_t incoming_planes, uint8_t* outgoing, size_t outgoing_planes);
 
-/* ---- the MAC machine: one word per wire and lane, in the circuit of a bit-plane program whose products are opened ----
+/* ---- the MAC machine: one word per wire and lane, in the circuit of a bit-plane program whose products are opened
+ * ----
  */
 
 /* Instructions are four int32: opcode, d, a, b. Registers are words or bits, numbered apart. */
@@ -170,16 +171,15 @@ typedef enum mpcb_mac_op {
   MPCB_MAC_STORE = 11    /* row b of out = word a */
 } mpcb_mac_op;
 
-/* Runs straight-line code on `lanes` lanes. planes: plane_count public planes of ceil(lanes / 8) bytes; in, out: rows of
- * `lanes` words. Pad b is the words of the PRF stream of `domain` from block b * ceil(lanes / 64) * 32 on. */
+/* Runs straight-line code on `lanes` lanes. planes: plane_count public planes of ceil(lanes / 8) bytes; in, out: rows
+ * of `lanes` words. Pad b is the words of the PRF stream of `domain` from block b * ceil(lanes / 64) * 32 on. */
 int mpcb_macs_run(const uint8_t* const* planes, size_t plane_count, size_t lanes, const int32_t* code,
-                  size_t instructions, size_t word_registers, size_t bit_registers, const uint8_t* key,
-                  uint64_t domain, uint64_t delta, const uint64_t* const* in, size_t in_rows, uint64_t* const* out,
-                  size_t out_rows);
+                  size_t instructions, size_t word_registers, size_t bit_registers, const uint8_t* key, uint64_t domain,
+                  uint64_t delta, const uint64_t* const* in, size_t in_rows, uint64_t* const* out, size_t out_rows);
 /* Row r of out = delta where the bit of plane r (rows of `stride` bytes) is set, XOR pad r of each of the keys (at most
  * MPCB_PLANE_KEYS); out: rows of `lanes` words. */
-int mpcb_macs_deal(const uint8_t* planes, size_t stride, size_t rows, size_t lanes, uint64_t delta,
-                   const uint8_t* keys, size_t key_count, uint64_t domain, uint64_t* out);
+int mpcb_macs_deal(const uint8_t* planes, size_t stride, size_t rows, size_t lanes, uint64_t delta, const uint8_t* keys,
+                   size_t key_count, uint64_t domain, uint64_t* out);
 
 /* ---- elements modulo 2^128 ("wide"): two words each, low word first; n counts elements ---- */
 
@@ -223,8 +223,8 @@ int mpcb_wide_shift_left(const uint64_t* x, unsigned s, uint64_t* out, size_t n)
 /* out[i] = x[i] * m[i % channels] + c[i % channels]; c may be null; n is a multiple of channels. out may be x. */
 int mpcb_wide_channel_affine(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n,
                              uint64_t* out);
-/* out[i] = factor * opened[i] + sum over b < width of 2^b * (e_b ? -masks[b * n + i] : masks[b * n + i]), with e_b bit b
- * of the word opened[i]; width <= 64; masks, factor (one element) and out are wide. */
+/* out[i] = factor * opened[i] + sum over b < width of 2^b * (e_b ? -masks[b * n + i] : masks[b * n + i]), with e_b bit
+ * b of the word opened[i]; width <= 64; masks, factor (one element) and out are wide. */
 int mpcb_wide_unmask_bits(const uint64_t* opened, const uint64_t* masks, unsigned width, const uint64_t* factor,
                           size_t n, uint64_t* out);
 /* out = sum of x[i] * y[i]; one element. */
