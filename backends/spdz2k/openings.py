@@ -6,9 +6,11 @@ gathered: transcripts compared, a coin ``chi`` after all of it arrived, ``s_i = 
 opened, and their sum has to be zero: modulo ``2^(k+sigma)`` for each ring, and over GF(2^64). Zero shares under keys of
 every pair of parties are added to ``s_i``, so that no more than the sum is told.
 
-An error of ring values that is not zero modulo ``2^k`` stays unnoticed with chance ``(sigma + 1) / 2^sigma`` at most:
-``S = sum chi_j e_j`` is divisible by ``2^(k+t)`` with chance ``2^-(t+1)`` (chi is uniform over the ring), and then ``alpha *
-S`` has ``2^(sigma-t)`` equally likely values of which the cheater has to name one. Of bits: ``2 / 2^64``.
+An error e of ring values that is not zero modulo ``2^k`` goes unnoticed in a whole session with chance ``(sigma + 2) /
+2^sigma`` at most. ``S = sum chi_j e_j`` is divisible by ``2^(k+t)`` with chance ``2^-(t+1)``, as chi is uniform over the ring
+and unknown when e is chosen; then ``alpha * S`` has ``2^(sigma-t)`` equally likely values, of which the cheater has to name
+one. What it may learn of alpha in earlier checks, by errors that are zero modulo ``2^k``, it pays for with the same
+chance: a wrong guess ends the session. Of bits, over GF(2^64): ``2 / 2^64``.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from mpc_bridge.runtime.session import Session
 
 #: Bytes of records after which a check is made although nothing is revealed yet.
 BATCH_BYTES = 1 << 27
-#: A cheater's chance to get past one check.
-RING_ERROR, BIT_ERROR = (SIGMA + 1) / 2.0**SIGMA, 2.0 / 2.0**64
+#: A cheater's chance to get past all checks of a session.
+RING_ERROR, BIT_ERROR = (SIGMA + 2) / 2.0**SIGMA, 2.0 / 2.0**64
 _ELEMENT = 16
 
 
@@ -51,8 +53,7 @@ class Openings:
         self._bits: list[DeviceBuffer] = []
         self._gathered = 0
         self._opened = False
-        #: chance that cheating went unnoticed so far
-        self.error = 0.0
+        self._ring_checked = self._bits_checked = False
 
     def setup(self) -> None:
         """A key for every pair of parties, drawn by the lower one; one round."""
@@ -131,7 +132,8 @@ class Openings:
     @property
     def soundness_bits(self) -> float | None:
         """-log2 of the chance that cheating went unnoticed so far; None before anything was checked."""
-        return -log2(self.error) if self.error else None
+        error = RING_ERROR * self._ring_checked + BIT_ERROR * self._bits_checked
+        return -log2(error) if error else None
 
     def settle(self) -> None:
         """Check if enough has gathered."""
@@ -169,7 +171,8 @@ class Openings:
         for message in messages:
             bits ^= int.from_bytes(message[len(widths) * _ELEMENT :], "little")
         trust.require(BIT_MAC, bits == 0)
-        self.error += (RING_ERROR if self._rings else 0.0) + (BIT_ERROR if self._bits else 0.0)
+        self._ring_checked |= bool(self._rings)
+        self._bits_checked |= bool(self._bits)
         self._rings, self._bits, self._gathered, self._opened = {}, [], 0, False
 
     def _combined(self, coin: bytes, widths: list[int]) -> bytes:

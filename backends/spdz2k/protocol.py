@@ -56,6 +56,10 @@ class PartyTrust(Trust):
         self._source = source
         self.openings = Openings(session, self)
 
+    def keys(self) -> bytes:
+        """All of this party's secrets that last."""
+        return self._source.keys.encode()
+
     def erase(self) -> None:
         """Coins, keys, records."""
         super().erase()
