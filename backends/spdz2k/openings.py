@@ -99,9 +99,10 @@ class Openings:
         """Sum ``[n, 2]`` of all parties' elements, right modulo ``2**bits``: that many bits each are sent."""
         device, size = self.device, own.size // 2
         message = device.wide_pack(own, bits)
+        others = self.exchange(message, label)
         total = device.wide_unpack(message, size, bits)
         summand = device.empty((size, 2), np.uint64)
-        for other in self.exchange(message, label):
+        for other in others:
             device.wide_add(total, device.wide_unpack(other, size, bits, summand), total)
         return total
 

@@ -94,7 +94,7 @@ def run(case: Case, parties: int, corruption: DealtCorruption, *, timeout: float
             with session.meter.phase("preprocessing"):
                 helper.setup()
                 helper.sample()
-        except PeerError:
+        except MpcBridgeError:
             session.close()
 
     def party(session: Session) -> None:
@@ -136,3 +136,4 @@ def _party(session: Session, case: Case, desk: _WatchfulDesk, corruption: DealtC
         end.error = error
         # the others see a lost peer
         session.close()
+        desk.close()

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.backends.base import Engine, MaskedOwner, MaskingEngine, Owner
-from mpc_bridge.errors import PeerTimeout
+from mpc_bridge.errors import PeerLost
 from mpc_bridge.lowering.program import Input, Program
 
 IntArray = npt.NDArray[np.int64]
@@ -32,12 +32,19 @@ class Desk:
         self._masks: dict[int, dict[int, bytes]] = {}
         self._messages: dict[int, list[bytes]] = {}
         self._failures: dict[int, BaseException] = {}
+        self._closed = False
         if not isinstance(owner, MaskedOwner):
             for index, tensor in tensors.items():
                 self._messages[index] = self._tamper([*owner.share(program.values[index], tensor)])
 
+    def close(self) -> None:
+        """A party has ended: nobody gets masks from all any more."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def read(self, engine: Engine, party: int, step: Input) -> bytes:
-        """The party's message for a value. Raises what the owner raises, PeerTimeout where masks are missing."""
+        """The party's message for a value. Raises what the owner raises, PeerLost where masks are missing."""
         index = step.output
         if isinstance(engine, MaskingEngine):
             self._collect(index, party, engine.mask(step))
@@ -60,8 +67,9 @@ class Desk:
                 # an inference later the same value is masked anew
                 self._masks[index] = {}
                 self._changed.notify_all()
-            done = self._changed.wait_for(lambda: not self._masks[index].get(party), self._timeout)
+            self._changed.wait_for(lambda: self._closed or not self._masks[index].get(party), self._timeout)
+            done = not self._masks[index].get(party)
         if index in self._failures:
             raise self._failures[index]
         if not done:
-            raise PeerTimeout("an owner waits for masks", where="owner", hint="see what the other parties say")
+            raise PeerLost("an owner waits for masks", where="owner", hint="see what the other parties say")
