@@ -35,7 +35,8 @@ class Borders:
         self._trust, self._openings, self._arithmetic, self._circuits = trust, openings, arithmetic, circuits
         self._device = openings.device
         self._source = arithmetic.source
-        self._entered: list[SealedTicket] = []
+        #: what an owner was told last: tickets, and own keys
+        self._entered: list[tuple[SealedTicket, bytes]] = []
 
     def _opening(self, ticket: SealedTicket) -> bytes:
         return mask_opening(self._device, self._source.key, ticket.domain)
@@ -44,8 +45,9 @@ class Borders:
 
     def mask(self, value: Value) -> bytes:
         """For the value's owner: this party's masks of it, and the dealer's seals of all parties' masks."""
-        self._entered = [self._source.take_sealed(demand) for demand in entries(value)]
-        return b"".join(self._opening(ticket) + ticket.seals for ticket in self._entered)
+        tickets = [self._source.take_sealed(demand) for demand in entries(value)]
+        self._entered = [(ticket, self._opening(ticket)) for ticket in tickets]
+        return b"".join(opening + ticket.seals for ticket, opening in self._entered)
 
     def load(self, value: Value, message: bytes) -> tuple[RingShare | None, BitShare | None]:
         """The masked value, compared among all parties, is taken off its mask: one round.
@@ -64,10 +66,10 @@ class Borders:
         device, width = self._device, input_width(value)
         masked = device.unpack_bits(device.from_host(np.frombuffer(message, np.uint8)), value.size, width)
         rings, planes = [], []
-        for part, ticket in zip(slabs(value.size), self._entered, strict=True):
+        for part, (ticket, opening) in zip(slabs(value.size), self._entered, strict=True):
             public, at = masked[part], 0
             if value.bits:
-                mask = mask_words(device, self._opening(ticket), len(public), width)
+                mask = mask_words(device, opening, len(public), width)
                 own = device.bits_xor(mask, public) if self._arithmetic.first else mask
                 planes.append((device.low_bytes(own), *self._circuits.known(ticket, public, width, ticket.corrections)))
                 at = 8 * width * len(public)
