@@ -221,7 +221,7 @@ def test_a_change_that_is_held_back_until_others_have_opened_is_found() -> None:
         assert held.met and held.openings == [] and outcome.result is None
 
 
-# Every check is needed -------------------------------------------------------------------------------------------------
+# Every check is needed ----------------------------------------------------------------------------------------------
 
 
 def last_byte(message: bytes) -> bytes:

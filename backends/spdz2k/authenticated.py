@@ -1,7 +1,7 @@
 """Local arithmetic on ring values with MACs: whatever is done to a summand is done to that of the MAC.
 
-A value has two components, wide ``[size, 2]``: summands of ``x`` and of ``alpha * x``. A public constant is added by one
-party to the first and, times its summand of alpha, by everybody to the second.
+A value has two components, wide ``[size, 2]``: summands of ``x`` and of ``alpha * x``. A public constant is added by
+one party to the first and, times its summand of alpha, by everybody to the second.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What a boolean circuit does to the MACs of its wires.
 
-A wire's MAC is ``Delta`` times the wire over GF(2^64), shared by XOR like the wire: so a party does to its summand of the
-MAC what it does to its summand of the wire (:mod:`backends.additive.compile`), and adds its summand of ``Delta`` where
-the constant one is added. Public bits are the circuit's right wires and what was opened; nothing is sent, so a circuit's
-MACs are computed in one go once all its rounds are over.
+A wire's MAC is ``Delta`` times the wire over GF(2^64), shared by XOR like the wire: so a party does to its summand of
+the MAC what it does to its summand of the wire (:mod:`backends.additive.compile`), and adds its summand of ``Delta``
+where the constant one is added. Public bits are the circuit's right wires and what was opened; nothing is sent, so a
+circuit's MACs are computed in one go once all its rounds are over.
 
 What preprocessing gives on top, a word per lane each: the MACs of what it shares and of the masks, :func:`dealt`.
 """
@@ -117,9 +117,9 @@ def dealt(circuit: Circuit) -> tuple[tuple[int, ...], tuple[int, ...]]:
 class MacCompiler:
     """Compiles the MACs of one circuit for one party.
 
-    Planes: the right inputs, then what was opened, in order. Rows: the MACs of the shared inputs, then, at the corrected
-    party, those of :func:`dealt`; elsewhere these are pads, numbered alike. Results: the MACs of the shared outputs, then
-    for each opened bit its MAC share less the opened bit times ``Delta``'s.
+    Planes: the right inputs, then what was opened, in order. Rows: the MACs of the shared inputs, then, at the
+    corrected party, those of :func:`dealt`; elsewhere these are pads, numbered alike. Results: the MACs of the shared
+    outputs, then for each opened bit its MAC share less the opened bit times ``Delta``'s.
     """
 
     def __init__(self, circuit: Circuit, takes_corrections: bool) -> None:

@@ -1,9 +1,9 @@
 """Correlated randomness with MACs: what each operation consumes, and what a dealer makes of it.
 
 As in :mod:`backends.additive.demands`, random parts are PRF streams under one key per party, and one party gets
-corrections. Ring elements are shared modulo ``2^(k+sigma)`` in 128-bit words, over whose whole range masks are uniform;
-the MAC of x is ``alpha * x`` there, that of a bit ``Delta`` times the bit over GF(2^64). A demand has :data:`DOMAINS` PRF
-domains of its own.
+corrections. Ring elements are shared modulo ``2^(k+sigma)`` in 128-bit words, over whose whole range masks are
+uniform; the MAC of x is ``alpha * x`` there, that of a bit ``Delta`` times the bit over GF(2^64). A demand has
+:data:`DOMAINS` PRF domains of its own.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _bit_words(dealing: Dealing, x: DeviceBuffer, width: int) -> DeviceBuffer:
 
 @dataclass(frozen=True)
 class Bits:
-    """Random bytes shared by XOR (domain 0), their bits' MACs (1), each bit in the ring (2) and that's MAC (3): daBits."""
+    """daBits: random bytes shared by XOR (domain 0), their bits' MACs (1), each bit in the ring (2), its MAC (3)."""
 
     lanes: int
     ring: int
@@ -241,7 +241,7 @@ class Bits:
 class Entry:
     """A mask for ``width``-bit numbers that an owner enters, its summands under sealed keys (domain 0).
 
-    With ``planes`` the MACs of its bits (1), with a ``ring`` each bit in the ring (2) and that's MAC (3).
+    With ``planes`` the MACs of its bits (1), with a ``ring`` each bit in the ring (2) and its MAC there (3).
     """
 
     lanes: int

@@ -77,7 +77,9 @@ def collect(shown: Sequence[bytes], size: int, check: Check, where: str) -> list
     return found
 
 
-def sum_of_masks(device: Device, openings: Sequence[Sequence[bytes]], size: int, width: int, ring: bool) -> DeviceBuffer:
+def sum_of_masks(
+    device: Device, openings: Sequence[Sequence[bytes]], size: int, width: int, ring: bool
+) -> DeviceBuffer:
     """The XOR (``ring``: the sum) of all parties' masks of ``size`` elements, one word each."""
     parts = []
     for part, keys in zip(slabs(size), openings, strict=True):

@@ -1,16 +1,16 @@
 """Opening under MACs: what is opened, that all hear the same, and the check of everything that was opened.
 
-Opening y tells each party the sum of all summands; the party keeps ``d_i = m_i - alpha_i * y`` with its summand ``m_i`` of
-y's MAC (of a bit ``m_i ^ y * Delta_i``). In an honest run ``sum d_i = 0``. :meth:`Openings.verify` checks all that
-gathered: transcripts compared, a coin ``chi`` after all of it arrived, ``s_i = sum_j chi_j d_ij`` committed to, then
-opened, and their sum has to be zero: modulo ``2^(k+sigma)`` for each ring, and over GF(2^64). Zero shares under keys of
-every pair of parties are added to ``s_i``, so that no more than the sum is told.
+Opening y tells each party the sum of all summands; the party keeps ``d_i = m_i - alpha_i * y`` with its summand
+``m_i`` of y's MAC (of a bit ``m_i ^ y * Delta_i``). In an honest run ``sum d_i = 0``. :meth:`Openings.verify` checks
+all that gathered: transcripts compared, a coin ``chi`` after all of it arrived, ``s_i = sum_j chi_j d_ij`` committed
+to, then opened, and their sum has to be zero: modulo ``2^(k+sigma)`` for each ring, and over GF(2^64). Zero shares
+under keys of every pair of parties are added to ``s_i``, so that no more than the sum is told.
 
-An error e of ring values that is not zero modulo ``2^k`` goes unnoticed in a whole session with chance ``(sigma + 2) /
-2^sigma`` at most. ``S = sum chi_j e_j`` is divisible by ``2^(k+t)`` with chance ``2^-(t+1)``, as chi is uniform over the ring
-and unknown when e is chosen; then ``alpha * S`` has ``2^(sigma-t)`` equally likely values, of which the cheater has to name
-one. What it may learn of alpha in earlier checks, by errors that are zero modulo ``2^k``, it pays for with the same
-chance: a wrong guess ends the session. Of bits, over GF(2^64): ``2 / 2^64``.
+An error e of ring values that is not zero modulo ``2^k`` goes unnoticed in a whole session with chance ``(sigma + 2)
+/ 2^sigma`` at most. ``S = sum chi_j e_j`` is divisible by ``2^(k+t)`` with chance ``2^-(t+1)``, as chi is uniform
+over the ring and unknown when e is chosen; then ``alpha * S`` has ``2^(sigma-t)`` equally likely values, of which the
+cheater has to name one. What it may learn of alpha in earlier checks, by errors that are zero modulo ``2^k``, it pays
+for with the same chance: a wrong guess ends the session. Of bits, over GF(2^64): ``2 / 2^64``.
 """
 
 from __future__ import annotations
@@ -192,7 +192,8 @@ class Openings:
             bits ^= device.gf_weighted_sum(record, coin, number)
             number += 1
         for peer, key in self._pair_keys.items():
-            pad = bytes(device.to_host(device.prf_fill(key, domain, device.empty(_ELEMENT * (len(sums) + 1), np.uint8))))
+            stream = device.prf_fill(key, domain, device.empty(_ELEMENT * (len(sums) + 1), np.uint8))
+            pad = bytes(device.to_host(stream))
             words = [int.from_bytes(pad[at : at + _ELEMENT], "little") for at in range(0, len(pad), _ELEMENT)]
             sign = 1 if peer > self._trust.party else -1
             sums = [total + sign * word for total, word in zip(sums, words, strict=False)]

@@ -1,9 +1,9 @@
 """spdz2k: n parties, dishonest majority, malicious with abort, from correlated randomness with MACs.
 
-The messages of :class:`~mpc_bridge.backends.additive.protocol.Additive`, in rings with sigma more bits. Whatever a party
-sends is a public combination of what preprocessing dealt it, so every value has a MAC by the same combination of dealt
-MACs, and everything opened is checked (``openings``) before anything is revealed. Masks are uniform over whole rings and
-used once, so nothing opened before its check tells anything.
+The messages of :class:`~mpc_bridge.backends.additive.protocol.Additive`, in rings with sigma more bits. Whatever a
+party sends is a public combination of what preprocessing dealt it, so every value has a MAC by the same combination
+of dealt MACs, and everything opened is checked (``openings``) before anything is revealed. Masks are uniform over
+whole rings and used once, so nothing opened before its check tells anything.
 
 Components of a value: summands of a ring value and of its MAC, wide ``[size, 2]``; of bits one of uint8 (or uint64)
 elements, and for each bit one of words, its MACs.
@@ -138,7 +138,8 @@ class Spdz2k:
         opened = self._open(self.arithmetic.minus(weights, mask), step.ring + SIGMA, "masked weights")
         self._openings.settle()
         share, mac = weights.components
-        return OpenedWeights(Filters(self.device, step, [share, opened]), Filters(self.device, step, [mac, opened]), bias)
+        return OpenedWeights(
+            Filters(self.device, step, [share, opened]), Filters(self.device, step, [mac, opened]), bias)
 
     def finish_setup(self) -> None:
         """Weights are what their owner entered before the first inference uses them."""
@@ -171,8 +172,10 @@ class Spdz2k:
         """Opens ``B = acc * multiplier + constant - R``, then runs the circuit on R's dealt bits and the public B."""
         constant, moved = tie_operands(step)
         z = self.arithmetic.affine(x, step.multiplier, constant)
-        parts = [self._requantized(shape, RingShare(tuple(c[part] for c in z.components), part.stop - part.start, x.width),
-                                   moved) for part in slabs(x.size, len(step.multiplier))]
+        parts = []
+        for part in slabs(x.size, len(step.multiplier)):
+            cut = RingShare(tuple(component[part] for component in z.components), part.stop - part.start, x.width)
+            parts.append(self._requantized(shape, cut, moved))
         bits = BitShare(joined(self.device, parts), x.size)
         return self.to_ring(bits, shape.ring, step.output) if shape.ring else None, bits
 

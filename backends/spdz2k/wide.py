@@ -13,8 +13,8 @@ from mpc_bridge.lowering.program import Linear
 class Filters:
     """Second operands of a linear step, ready for any number of :meth:`apply`.
 
-    The native layers multiply one word by an element: ``x * w = x_low * w + 2^64 * (x_high * w_low)``, the second product
-    modulo 2^64.
+    The native layers multiply one word by an element: ``x * w = x_low * w + 2^64 * (x_high * w_low)``, the second
+    product modulo 2^64.
     """
 
     def __init__(self, device: Device, step: Linear, weights: Sequence[DeviceBuffer]) -> None:

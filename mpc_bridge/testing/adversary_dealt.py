@@ -1,4 +1,4 @@
-"""The adversary of :mod:`mpc_bridge.testing.adversary` among any number of spdz2k parties, with a dealer and an owner."""
+"""The adversary of :mod:`mpc_bridge.testing.adversary` among any number of spdz2k parties, with a dealer."""
 
 from __future__ import annotations
 

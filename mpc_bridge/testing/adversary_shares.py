@@ -1,4 +1,4 @@
-"""What a corrupted spdz2k party may compute wrongly: openings, MAC shares, what the dealer gave it, its part of a check."""
+"""What a corrupted spdz2k party may compute wrongly: openings, MAC shares, what it was dealt, its part of a check."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def wrong_opening(label: str, spoil: Spoil = flip, occurrences: Sequence[int] = 
                 seen[0] += 1
             return exchange(own, at, buffers)
 
-        protocol._openings.exchange = cheating  # type: ignore[method-assign]
+        protocol._openings.exchange = cheating  # type: ignore[assignment, method-assign]
         return protocol
 
     return make
