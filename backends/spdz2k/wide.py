@@ -10,6 +10,10 @@ from mpc_bridge.kernels import Device
 from mpc_bridge.lowering.program import Linear
 
 
+#: Words as they are: every one of the 128 bits counts.
+_LIMB = 64
+
+
 class Filters:
     """Second operands of a linear step, ready for any number of :meth:`apply`.
 
@@ -19,8 +23,9 @@ class Filters:
 
     def __init__(self, device: Device, step: Linear, weights: Sequence[DeviceBuffer]) -> None:
         self._device, self._step = device, step
-        self._wide = [w.reshape(-1, 2) for w in weights]
-        low = [device.wide_halves(w)[0] for w in self._wide]
+        wide = [w.reshape(-1, 2) for w in weights]
+        self._wide = device.wide_pack_filters(step.geometry, wide, _LIMB, step.depthwise)
+        low = [device.wide_halves(w)[0] for w in wide]
         self._low: Any = low if step.depthwise else device.conv2d_pack(step.geometry, low)
 
     def apply(self, x: Sequence[DeviceBuffer]) -> DeviceBuffer:
@@ -30,10 +35,10 @@ class Filters:
         low, high = [pair[0] for pair in halves], [pair[1] for pair in halves]
         zero = [0] * len(x)
         if self._step.depthwise:
-            z = device.wide_depthwise2d(g, low, zero, self._wide)
+            z = device.wide_depthwise2d(g, low, zero, self._wide, _LIMB)
             above = device.depthwise2d(g, high, zero, self._low)
         else:
-            z = device.wide_conv2d(g, low, zero, self._wide)
+            z = device.wide_conv2d(g, low, zero, self._wide, _LIMB)
             above = device.conv2d(g, high, zero, self._low)
         return device.wide_add_high(z.reshape(-1, 2), above.reshape(-1))
 
