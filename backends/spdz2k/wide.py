@@ -9,7 +9,6 @@ from mpc_bridge.backends.sharing.shares import DeviceBuffer
 from mpc_bridge.kernels import Device
 from mpc_bridge.lowering.program import Linear
 
-
 #: Words as they are: every one of the 128 bits counts.
 _LIMB = 64
 
