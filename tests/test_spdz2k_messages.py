@@ -109,8 +109,7 @@ def test_a_changed_value_is_detected_with_certainty(name: str, parties: int, att
 
 
 @pytest.mark.parametrize("attack", POSSIBLE)
-@pytest.mark.parametrize("parties", [2, 3])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("name", "parties"), [("convolutions", 3), ("sums", 2), ("comparisons", 2), ("products", 3)])
 def test_no_changed_value_leads_to_a_wrong_output(name: str, parties: int, attack: str) -> None:
     for kind, _, outcome in attacks(name, parties, attack, changed(POSSIBLE[attack])):
         assert stopped(outcome) or outcome.result is not None, f"{kind}: {[end.error for end in outcome.ends]}"
