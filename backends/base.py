@@ -58,6 +58,19 @@ class Owner(Protocol):
         ...
 
 
+@runtime_checkable
+class MaskedOwner(Owner, Protocol):
+    """An owner that first gets a message from every party: masks of what it will share."""
+
+    def mask_size(self, value: Value, party: int) -> int:
+        """Bytes of ``party``'s message for ``value``."""
+        ...
+
+    def share(self, value: Value, tensor: IntArray, masks: Sequence[bytes] = ()) -> Sequence[bytes]:
+        """As :meth:`Owner.share`, with one mask message per party. Raises ProtocolAbort where they do not agree."""
+        ...
+
+
 class Engine(Protocol):
     """One party's evaluator of Programs. Called in program order; every method may talk through the session.
 
@@ -130,6 +143,15 @@ class PreparedEngine(Protocol):
 
     def preprocess(self) -> None:
         """Once per sample, in the preprocessing phase."""
+        ...
+
+
+@runtime_checkable
+class MaskingEngine(Protocol):
+    """An engine whose owners are :class:`MaskedOwner`."""
+
+    def mask(self, step: Input) -> bytes:
+        """This party's message to the owner of the step's value, right before that owner's message is read."""
         ...
 
 

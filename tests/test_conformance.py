@@ -13,11 +13,12 @@ from mpc_bridge.backends.base import Backend
 from mpc_bridge.backends.plaintext import backend as plaintext
 from mpc_bridge.backends.replicated.backend import backend as rep3
 from mpc_bridge.backends.replicated.malicious.backend import backend as rep3_mac
+from mpc_bridge.backends.spdz2k.backend import backend as spdz2k
 from mpc_bridge.kernels import Device, cpu_device
 from mpc_bridge.testing import conformance
 
 CASES = conformance.cases()
-BACKENDS: tuple[Backend, ...] = (rep3, rep3_mac, additive, additive_ot)
+BACKENDS: tuple[Backend, ...] = (rep3, rep3_mac, additive, additive_ot, spdz2k)
 
 
 @cache
@@ -35,10 +36,11 @@ def test_computes_what_the_plaintext_backend_does(backend: Backend, position: in
         np.testing.assert_array_equal(output, wanted, err_msg=str(name))
 
 
+@pytest.mark.parametrize("backend", [additive, spdz2k], ids=lambda backend: backend.name)
 @pytest.mark.parametrize("parties", [3, 5])
 @pytest.mark.parametrize("position", range(0, len(CASES), 4), ids=[case.name for case in CASES[::4]])
-def test_any_number_of_parties_computes_the_same(position: int, parties: int) -> None:
-    outputs = conformance.run(additive, CASES[position], [cpu_device() for _ in range(parties)])
+def test_any_number_of_parties_computes_the_same(position: int, parties: int, backend: Backend) -> None:
+    outputs = conformance.run(backend, CASES[position], [cpu_device() for _ in range(parties)])
     for output, wanted in zip(outputs, expected(position), strict=True):
         np.testing.assert_array_equal(output, wanted)
 

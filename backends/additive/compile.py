@@ -26,6 +26,8 @@ CORRECTED = 0
 _BROADCAST = 0
 #: A party's only key slot.
 _OWN = 0
+#: What takes a round where right wires are public.
+DOTS = frozenset({Kind.DOT})
 
 
 @lru_cache(maxsize=512)
@@ -40,14 +42,42 @@ def base(circuit: Circuit, wire: int) -> tuple[int, bool]:
     return (gate.operands[0], True) if gate.kind is Kind.NOT else (wire, False)
 
 
-def levels(circuit: Circuit, interactive: frozenset[Kind] = frozenset({Kind.DOT})) -> dict[int, int]:
+def levels(circuit: Circuit, interactive: frozenset[Kind]) -> dict[int, int]:
     """Rounds after which each wire that an output needs is known: only ``interactive`` gates take one."""
     found: dict[int, int] = {ONE: 0}
     for wire in reached(circuit):
         gate = circuit.gates[wire]
-        operands = [*gate.operands, *(end for pair in gate.pairs for end in pair)]
-        found[wire] = max((found[operand] for operand in operands), default=0) + (gate.kind in interactive)
+        ends = [*gate.operands, *(end for pair in gate.pairs for end in pair)]
+        found[wire] = max((found[end] for end in ends), default=0) + (gate.kind in interactive)
     return found
+
+
+@lru_cache(maxsize=512)
+def rounds(circuit: Circuit, interactive: frozenset[Kind] = DOTS) -> tuple[tuple[int, ...], ...]:
+    """The interactive gates that an output needs, by the round that they take."""
+    found = levels(circuit, interactive)
+    depth = max((found[wire] for wire in circuit.shared_outputs), default=0)
+    return tuple(
+        tuple(wire for wire in reached(circuit) if found[wire] == level and circuit.gates[wire].kind in interactive)
+        for level in range(1, depth + 1)
+    )
+
+
+def operands(circuit: Circuit, products: Sequence[int]) -> dict[int, None]:
+    """Wires whose masks the operands of ``dot`` gates have, each once, in order."""
+    return dict.fromkeys(base(circuit, end)[0] for wire in products
+                         for pair in circuit.gates[wire].pairs for end in pair)
+
+
+@lru_cache(maxsize=512)
+def openings(circuit: Circuit) -> tuple[tuple[int, ...], ...]:
+    """Wires that are opened under their masks, round by round: the operands of products, each of them once."""
+    opened: dict[int, None] = {}
+    found = []
+    for products in rounds(circuit):
+        found.append(tuple(wire for wire in operands(circuit, products) if wire not in opened))
+        opened |= dict.fromkeys(found[-1])
+    return tuple(found)
 
 
 def pad_of_mask(wire: int) -> int:
@@ -74,7 +104,7 @@ class PartyCompiler:
     """
 
     #: gates that take a round
-    INTERACTIVE = frozenset({Kind.DOT})
+    INTERACTIVE = DOTS
 
     def __init__(self, circuit: Circuit, parties: int, first: bool, takes_corrections: bool) -> None:
         self._circuit = circuit
@@ -104,29 +134,21 @@ class PartyCompiler:
 
     def compile(self) -> Microprogram:
         """One stage per level of interactive gates, and the one that leaves the outputs."""
-        circuit, found = self._circuit, levels(self._circuit, self.INTERACTIVE)
-        depth = max((found[wire] for wire in circuit.shared_outputs), default=0)
-        products: dict[int, list[int]] = {}
-        for wire in reached(circuit):
-            if circuit.gates[wire].kind in self.INTERACTIVE:
-                products.setdefault(found[wire], []).append(wire)
-        for level in range(1, depth + 1):
-            self._open(products[level])
-        self._code.output([self._plane(self._share(wire)) for wire in circuit.shared_outputs])
-        return self._code.finish(pads(circuit))
+        for gates in rounds(self._circuit, self.INTERACTIVE):
+            self._open(gates)
+        self._code.output([self._plane(self._share(wire)) for wire in self._circuit.shared_outputs])
+        return self._code.finish(pads(self._circuit))
 
-    def _open(self, products: list[int]) -> None:
+    def _open(self, products: Sequence[int]) -> None:
         """A round: the operands of these products, masked, those that are not open yet."""
         wires = self._unopened(products)
         own = [self._send_masked(wire, self._share(wire)) for wire in wires]
         self._code.cut()
         self._receive_opened(wires, own)
 
-    def _unopened(self, products: list[int]) -> list[int]:
+    def _unopened(self, products: Sequence[int]) -> list[int]:
         """Shared operands of ``dot`` gates that have not been opened so far."""
-        operands = (end for wire in products for pair in self._circuit.gates[wire].pairs for end in pair)
-        return [wire for wire in dict.fromkeys(base(self._circuit, end)[0] for end in operands)
-                if wire not in self._opened]
+        return [wire for wire in operands(self._circuit, products) if wire not in self._opened]
 
     def _send_masked(self, wire: int, plane: int | None) -> int:
         """Send a plane (None: zeros) under the wire's mask; the register of what was sent."""
@@ -243,19 +265,25 @@ class DealerCompiler:
 
     def compile(self) -> Microprogram:
         """A single stage."""
-        self._code.output([self._correction(wire, self._circuit.gates[wire]) for wire in corrected(self._circuit)])
+        self._code.output([self._correction(wire) for wire in corrected(self._circuit)])
         return self._code.finish(pads(self._circuit))
 
-    def _correction(self, wire: int, gate: Gate) -> int:
+    def _correction(self, wire: int) -> int:
+        """What preprocessing shares, less the other parties' pads."""
+        total = self._value(wire, self._circuit.gates[wire])
+        for party in range(self._parties):
+            if party != CORRECTED:
+                self._code.update(Op.XPRF, total, party, pad_of_share(wire))
+        return total
+
+    def _value(self, wire: int, gate: Gate) -> int:
+        """A fresh register with what preprocessing shares of a ``share`` or ``dot``."""
         if gate.kind is Kind.SHARE:
             total = self._code.emit(Op.COPY, self._left_wire(gate.operands[0]))
         else:
             total = self._code.emit(Op.ZERO)
             for x, y in gate.pairs:
                 self._code.update(Op.XORAND, total, self._mask(x), self._mask(y))
-        for party in range(self._parties):
-            if party != CORRECTED:
-                self._code.update(Op.XPRF, total, party, pad_of_share(wire))
         return total
 
     def _left_wire(self, wire: int) -> int:

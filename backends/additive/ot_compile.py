@@ -16,6 +16,7 @@ sums the shares of the products that come back to its summand of each gate: :fun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -80,7 +81,7 @@ class TwoPartyCompiler(PartyCompiler):
     def _clear_input(self, gate: Gate) -> int:
         return gate.index + (self._circuit.left_inputs if gate.kind is Kind.RIGHT_INPUT else 0)
 
-    def _open(self, products: list[int]) -> None:
+    def _open(self, products: Sequence[int]) -> None:
         gates = self._circuit.gates
         wires = self._unopened([wire for wire in products if gates[wire].kind is Kind.DOT])
         own = [self._send_masked(wire, self._share(wire)) for wire in wires]

@@ -24,7 +24,6 @@ import numpy as np
 from mpc_bridge.backends.additive.demands import (
     DOMAINS,
     Bits,
-    Demand,
     Factor,
     Gates,
     Product,
@@ -33,7 +32,7 @@ from mpc_bridge.backends.additive.demands import (
 )
 from mpc_bridge.backends.additive.ot_compile import LEFT, compile_preparation, mask_products
 from mpc_bridge.backends.additive.planner import Plan
-from mpc_bridge.backends.additive.source import AHEAD_BYTES, Ticket
+from mpc_bridge.backends.additive.source import AHEAD_BYTES, Demand, Ticket
 from mpc_bridge.backends.ot.layout import Layout
 from mpc_bridge.backends.ot.linear import Factors, Held, LinearHolder, LinearOfferer, Offered
 from mpc_bridge.backends.ot.products import ProductChooser, ProductOfferer

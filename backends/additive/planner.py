@@ -5,7 +5,7 @@ The same code that evaluates a program says what it consumes, so parties and dea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mpc_bridge.backends.additive.demands import Bits, Demand, Factor, Gates, Product, product_size
@@ -39,7 +39,7 @@ def shared_circuit(shape: RequantizeShape) -> Circuit:
     return requantize_circuit(replace(shape, ring=0, planes=True))
 
 
-class _Planner:
+class Planner:
     """A protocol without shares that writes down what it is asked for (``sharing.protocol.SharingProtocol``)."""
 
     width = 0
@@ -95,6 +95,19 @@ class _Planner:
 
 def plan(program: Program) -> Plan:
     """Everything that evaluating ``program`` demands."""
+    planner = Planner(cpu_device())
+    setup: list[Demand] = []
+
+    def cut() -> None:
+        setup.extend(planner.demands)
+        planner.demands = []
+
+    dry_run(SharingEngine(planner, program), program, cut)
+    return Plan(tuple(setup), tuple(planner.demands))
+
+
+def dry_run(engine: SharingEngine, program: Program, prepared: Callable[[], None]) -> None:
+    """Setup and one sample of an engine on a protocol without shares; ``prepared`` is called between them."""
 
     def read(index: int, step: Input) -> bytes:
         return b""
@@ -102,12 +115,8 @@ def plan(program: Program) -> Plan:
     def write(index: int, step: Output, message: bytes) -> None:
         """Nobody listens."""
 
-    planner = _Planner(cpu_device())
-    engine = SharingEngine(planner, program)
     meter = CostMeter()
-    prepared = run_setup(engine, program, read, meter)
-    setup = tuple(planner.demands)
-    planner.demands = []
+    packed = run_setup(engine, program, read, meter)
+    prepared()
     with meter.phase("online"):
-        run_online(engine, program, prepared, read, write, meter)
-    return Plan(setup, tuple(planner.demands))
+        run_online(engine, program, packed, read, write, meter)

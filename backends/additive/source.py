@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from mpc_bridge.backends.additive.compile import CORRECTED
-from mpc_bridge.backends.additive.demands import DOMAINS, Demand
-from mpc_bridge.backends.additive.planner import Plan
+from mpc_bridge.backends.additive.demands import DOMAINS
 from mpc_bridge.backends.sharing.shares import DeviceBuffer
 from mpc_bridge.kernels.prf import KEY_BYTES
 from mpc_bridge.runtime.session import Session
@@ -20,6 +19,28 @@ from mpc_bridge.runtime.session import Session
 BATCH_BYTES = 16 << 20
 #: Corrections that are fetched before a sample's input arrives; the rest streams in while it is evaluated.
 AHEAD_BYTES = 1 << 30
+
+
+class Demand(Protocol):
+    """One piece of correlated randomness, as far as its receiver has to know it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its corrections."""
+        ...
+
+
+class Plan(Protocol):
+    """Demands in order: once per program, and once per sample."""
+
+    @property
+    def setup(self) -> Sequence[Demand]: ...
+
+    @property
+    def sample(self) -> Sequence[Demand]: ...
+
+
+AnyDemand = TypeVar("AnyDemand", bound=Demand)
 
 
 @dataclass(frozen=True)
@@ -52,9 +73,9 @@ class Source(Protocol):
         ...
 
 
-def batches(demands: Sequence[Demand]) -> Iterator[tuple[Demand, ...]]:
+def batches(demands: Sequence[AnyDemand]) -> Iterator[tuple[AnyDemand, ...]]:
     """Demands in the groups whose corrections travel together."""
-    group: list[Demand] = []
+    group: list[AnyDemand] = []
     total = 0
     for demand in demands:
         if group and total + demand.size > BATCH_BYTES:

@@ -48,7 +48,7 @@ def requantize_shape(step: Requantize, value: Value) -> RequantizeShape:
     return RequantizeShape(step.bits, step.shift, step.low, step.high, tie, value.ring, value.bits)
 
 
-def _is_row(step: Affine, shape: tuple[int, ...], output: Value) -> bool:
+def is_row(step: Affine, shape: tuple[int, ...], output: Value) -> bool:
     """Whether an operand is one row along the output's last axis, the same at every position: a bias."""
     if step.geometry is not None or step.axes or not output.shape or not shape:
         return False
@@ -112,7 +112,7 @@ class SharingEngine:
         row: tuple[DeviceBuffer, ...] | None = None
         total: tuple[DeviceBuffer, ...] | None = None
         for position, (coefficient, x) in enumerate(zip(step.coefficients, inputs, strict=True)):
-            if _is_row(step, x.shape, value):
+            if is_row(step, x.shape, value):
                 row = self._accumulate(row, self._ring(x).components, coefficient)
             else:
                 total = self._accumulate(total, self._pool(step, position, x, value.shape), coefficient)
@@ -135,7 +135,9 @@ class SharingEngine:
         if step.argmax:
             index = np.arange(source.size, dtype=np.int64).reshape(-1, x.shape[-1])
             width = max(1, (x.shape[-1] - 1).bit_length())
-            winners = tournament(self._protocol, Candidates.numbered(self._protocol, source, index, width), width)
+            numbers = np.tile(np.arange(index.shape[1], dtype=np.uint64), index.shape[0])
+            shares = self._constants(numbers, width)
+            winners = tournament(self._protocol, Candidates.numbered(self._protocol, source, index, shares), width)
             assert winners.numbers is not None
             return SharedTensor(value.shape, index=IndexShare(winners.numbers, value.size, width))
         geometry = step.geometry
@@ -229,6 +231,14 @@ class SharingEngine:
         if key not in self._indices:
             self._indices[key] = np.ascontiguousarray(make())
         return self._indices[key]
+
+    def _constants(self, numbers: npt.NDArray[np.uint64], width: int) -> tuple[DeviceBuffer, ...]:
+        """Components of public ``width``-bit numbers, shared by XOR."""
+        return tuple(
+            self._device.from_host(numbers) if component == self._protocol.constant
+            else self._device.zeros(numbers.size, np.uint64)
+            for component in range(self._protocol.width)
+        )
 
     def _gather(
         self, inputs: Sequence[tuple[DeviceBuffer, ...]], index: npt.NDArray[np.int64], fill: int

@@ -64,15 +64,11 @@ class Candidates:
         return cls(_select(protocol, source.components, index), None, *index.shape)
 
     @classmethod
-    def numbered(cls, protocol: SharingProtocol, source: BitShare, index: _Index, width: int) -> Candidates:
-        """Likewise, numbered 0, 1, … along each row: public numbers, shared as constants."""
-        device = protocol.device
-        numbers = np.tile(np.arange(index.shape[1], dtype=np.uint64), index.shape[0])
-        shares = tuple(
-            device.from_host(numbers) if component == protocol.constant else device.zeros(numbers.size, np.uint64)
-            for component in range(protocol.width)
-        )
-        return cls(_select(protocol, source.components, index), shares, *index.shape)
+    def numbered(
+        cls, protocol: SharingProtocol, source: BitShare, index: _Index, numbers: tuple[DeviceBuffer, ...]
+    ) -> Candidates:
+        """Likewise, with the components of numbers 0, 1, … along each row."""
+        return cls(_select(protocol, source.components, index), numbers, *index.shape)
 
 
 def _select(protocol: SharingProtocol, components: tuple[DeviceBuffer, ...], index: _Index) -> tuple[DeviceBuffer, ...]:

@@ -27,6 +27,7 @@ from mpc_bridge.kernels.buffers import (
     size_error,
 )
 from mpc_bridge.kernels.gf import BinaryField
+from mpc_bridge.kernels.macs import MacMachine
 from mpc_bridge.kernels.ot import ObliviousTransfer
 from mpc_bridge.kernels.planes import PlaneMachine
 from mpc_bridge.kernels.wide import WideRing
@@ -34,7 +35,7 @@ from mpc_bridge.kernels.wide import WideRing
 Shape = int | tuple[int, ...]
 
 
-class Device(PlaneMachine, WideRing, BinaryField, ObliviousTransfer):
+class Device(PlaneMachine, MacMachine, WideRing, BinaryField, ObliviousTransfer):
     """The CPU. See the module for what buffers are.
 
     Args:
@@ -86,6 +87,22 @@ class Device(PlaneMachine, WideRing, BinaryField, ObliviousTransfer):
     def concatenate(self, buffers: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """A new flat buffer with the contents of all, one after the other; they have one type."""
         return np.concatenate([buffer.reshape(-1) for buffer in buffers])
+
+    def bytes_of(self, words: RingArray) -> ByteArray:
+        """The same memory as bytes, flat."""
+        return words.reshape(-1).view(np.uint8)
+
+    def rows_of(self, data: ByteArray, columns: int) -> RingArray:
+        """The same memory as rows of ``columns`` words."""
+        return data.view(np.uint64).reshape(-1, columns)
+
+    def words_of(self, data: ByteArray) -> RingArray:
+        """A word for each byte."""
+        return data.astype(np.uint64)
+
+    def low_bytes(self, words: RingArray) -> ByteArray:
+        """The lowest byte of each word."""
+        return words.astype(np.uint8)
 
     # ---- pseudo-random function ----
 

@@ -66,6 +66,15 @@ class BinaryField(Arguments):
         self._check(self._lib.mpcb_gf_mul(self._ring(a), self._ring(b), self._ring(out, True), a.size), "gf_mul")
         return out
 
+    def gf_weighted_sum(self, x: RingArray, key: bytes, domain: int, first: int = 0) -> int:
+        """``sum_i x[i] * F[first + i]``, F the words of the key's stream of ``domain``; ``first`` is even."""
+        out = np.empty(1, np.uint64)
+        status = self._lib.mpcb_gf_weighted_sum(
+            self._ring(x), x.size, self._key(key), domain, first, self._ring(out, True)
+        )
+        self._check(status, "gf_weighted_sum")
+        return int(out[0])
+
     def gf_reduce(self, products: RingArray) -> RingArray:
         """Elements from unreduced polynomials of two words each, low word first: half as many words."""
         if products.size % 2:

@@ -179,6 +179,39 @@ class WideRing(Arguments):
         self._check(status, "wide_scale")
         return out
 
+    def wide_channel_affine(
+        self, x: RingArray, m: RingArray, c: RingArray | None = None, out: RingArray | None = None
+    ) -> RingArray:
+        """``x * m[channel] + c[channel]``; the channel is the fastest axis, of ``m``'s number of elements."""
+        name = "wide_channel_affine"
+        n, channels = self._wide_count(name, x), self._wide_count(name, m)
+        if c is not None:
+            self._wide_need(name, "c", c, channels)
+        out = self._like(name, x, out)
+        constant = self._ffi.NULL if c is None else self._ring(c)
+        status = self._lib.mpcb_wide_channel_affine(
+            self._ring(x), self._ring(m), constant, channels, n, self._ring(out, True)
+        )
+        self._check(status, name)
+        return out
+
+    def wide_unmask_bits(self, opened: RingArray, masks: RingArray, width: int, factor: int) -> RingArray:
+        """One summand ``[n, 2]`` of q where ``opened = q ^ r`` is public and ``masks`` share the bits of r.
+
+        Args:
+            opened: one word per element.
+            masks: wide ``[width, n]``, the lowest bits first.
+            factor: what one is worth here: opened values are added that many times.
+        """
+        self._wide_need("wide_unmask_bits", "masks", masks, width * opened.size)
+        out = np.empty((opened.size, 2), np.uint64)
+        status = self._lib.mpcb_wide_unmask_bits(
+            self._ring(opened), self._ring(masks), width, self._ring(wide_from_int(factor)), opened.size,
+            self._ring(out, True),
+        )
+        self._check(status, "wide_unmask_bits")
+        return out
+
     def wide_dot(self, x: RingArray, y: RingArray) -> RingArray:
         """``sum_i x[i] * y[i]``, one element ``[2]``."""
         n = self._wide_count("wide_dot", x)
@@ -204,6 +237,16 @@ class WideRing(Arguments):
         out = np.empty((*x.shape, 2), np.uint64)
         self._check(self._lib.mpcb_wide_from_ring(self._ring(x), x.size, self._ring(out, True)), "wide_from_ring")
         return out
+
+    def wide_halves(self, x: RingArray) -> tuple[RingArray, RingArray]:
+        """The low and the high words of ``x`` ``[..., 2]``."""
+        return np.ascontiguousarray(x[..., 0]), np.ascontiguousarray(x[..., 1])
+
+    def wide_add_high(self, z: RingArray, words: RingArray) -> RingArray:
+        """``z += 2**64 * words``, in place; ``z`` is ``[..., 2]``."""
+        self._wide_need("wide_add_high", "z", z, words.size)
+        z[..., 1] += words.reshape(z.shape[:-1])
+        return z
 
     def wide_low(self, x: RingArray, k: int) -> RingArray:
         """``x`` modulo ``2**k``, 1 <= k <= 64, one word per element: the last axis of 2 goes where there is one."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge import __version__
-from mpc_bridge.backends.base import Backend, HelpedBackend, Owner, PreparedBackend
+from mpc_bridge.backends.base import Backend, HelpedBackend, MaskedOwner, Owner, PreparedBackend
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.serialize import to_json
 from mpc_bridge.errors import InputError, MpcBridgeError
@@ -160,6 +160,9 @@ class _Run:
         """Greatest payload that a party has reason to send."""
         sizes = [self._owner.output_size(self._program.values[step.inputs[0]], party)
                  for _, step in self._outputs for party in range(self._parties)]
+        if isinstance(self._owner, MaskedOwner):
+            sizes += [self._owner.mask_size(self._program.values[step.output], party)
+                      for steps in self._inputs.values() for _, step in steps for party in range(self._parties)]
         return max([REPORT_LIMIT, *sizes])
 
     def share_weights(self, links: PartyLinks) -> None:
@@ -168,29 +171,35 @@ class _Run:
         steps = self._inputs["model"]
         for done, (index, step) in enumerate(steps):
             self.tell("setup", done, len(steps), step.layer)
-            links.send(Kind.WEIGHT, tag_of(0, index), self._owner.share(self._program.values[step.output],
-                                                                         weights[step.source]))
+            self._share(links, Kind.WEIGHT, tag_of(0, index), step, weights[step.source])
         links.gather(Kind.READY, 0, everybody=True)
         self.tell("setup", len(steps), len(steps))
 
     def sample(self, links: PartyLinks, sample: int, inputs: Sequence[Array]) -> list[Array]:
         """Share one sample's inputs, put its outputs together, and do the receiver's own work after the reveal."""
         stored = stored_inputs(self._circuit, self._program, inputs)
-        messages = [(index, self._owner.share(self._program.values[step.output], stored[step.source]))
-                    for index, step in self._inputs["data"]]
         self.tell("online", 0, len(self._program.steps), sample=sample)
         links.send(Kind.SAMPLE, sample, [b""] * links.members)
         if self._prepares:
             # preprocessing is over before an input share is on its way
             links.gather(Kind.READY, sample)
-        for index, shares in messages:
-            links.send(Kind.INPUT, tag_of(sample, index), shares)
+        for index, entering in self._inputs["data"]:
+            self._share(links, Kind.INPUT, tag_of(sample, index), entering, stored[entering.source])
         revealed: dict[int, IntArray] = {}
         for index, step in self._outputs:
             gathered = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]
             revealed[step.output] = self._owner.reconstruct(self._program.values[step.inputs[0]], gathered)
         self.tell("online", len(self._program.steps), len(self._program.steps), sample=sample)
         return model_outputs(self._circuit, self._program, [revealed[position] for position in sorted(revealed)])
+
+    def _share(self, links: PartyLinks, kind: Kind, tag: int, step: Input, tensor: IntArray) -> None:
+        """Send the parties' messages for one value, once they have said how to mask it where they have to."""
+        value = self._program.values[step.output]
+        if isinstance(self._owner, MaskedOwner):
+            masks = [bytes(payload) for payload in links.gather(Kind.MASK, tag)]
+            links.send(kind, tag, self._owner.share(value, tensor, masks))
+        else:
+            links.send(kind, tag, self._owner.share(value, tensor))
 
     def on_progress(self, party: int, tag: int, bytes_sent: int) -> None:
         """A party's progress frame; party 0 speaks for all but for the bytes."""

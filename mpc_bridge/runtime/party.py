@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mpc_bridge import __version__
-from mpc_bridge.backends.base import HelpedBackend, PreparedBackend, PreparedEngine
+from mpc_bridge.backends.base import HelpedBackend, MaskingEngine, PreparedBackend, PreparedEngine
 from mpc_bridge.circuit.serialize import from_json
 from mpc_bridge.errors import (
     CircuitError,
@@ -167,7 +167,7 @@ class Party(Member):
             engine = self._backend.engine(self._session, program)
             self._interval = _PROGRESS_SECONDS if job.progress else self._timeout / 4
             self._session.on_round = self._stay_alive
-            prepared = run_setup(engine, program, self._read(program, Kind.WEIGHT, 0), self._meter)
+            prepared = run_setup(engine, program, self._read(engine, program, Kind.WEIGHT, 0), self._meter)
             self._send(Kind.READY, 0, b"")
         while True:
             frame = self._receive({Kind.SAMPLE, Kind.FINISH}, 0)
@@ -189,7 +189,8 @@ class Party(Member):
         def report(done: int, total: int, layer: str) -> None:
             self._report(tag_of(sample, done))
 
-        run_online(engine, program, prepared, self._read(program, Kind.INPUT, sample), write, self._meter, report)
+        read = self._read(engine, program, Kind.INPUT, sample)
+        run_online(engine, program, prepared, read, write, self._meter, report)
 
     def _report(self, tag: int) -> None:
         """Tell the launcher now and then: that this party works, how far it is, and what it has sent."""
@@ -204,8 +205,10 @@ class Party(Member):
         if time.monotonic() - self._said >= self._timeout / 4:
             self._report(tag_of(0, 0))
 
-    def _read(self, program: Program, kind: Kind, sample: int) -> Any:
+    def _read(self, engine: Engine, program: Program, kind: Kind, sample: int) -> Any:
         def read(index: int, step: Input) -> bytes:
+            if isinstance(engine, MaskingEngine):
+                self._send(Kind.MASK, tag_of(sample, index), engine.mask(step))
             size = self._owner.share_size(program.values[step.output], self._session.party)
             buffer = bytearray(size)
             views = [memoryview(buffer)] if size else []

@@ -58,6 +58,7 @@ class Kind(IntEnum):
     REPORT = 11
     ERROR = 12
     ABORT = 13
+    MASK = 14
 
 
 class Frame(NamedTuple):

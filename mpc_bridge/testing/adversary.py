@@ -19,10 +19,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mpc_bridge.backends.base import Owner
 from mpc_bridge.backends.replicated.malicious.checks import Check
 from mpc_bridge.backends.replicated.malicious.owner import Rep3MacOwner
 from mpc_bridge.backends.replicated.malicious.protocol import Rep3Mac
@@ -104,8 +105,8 @@ class CorruptSession(Session):
     """A session whose outgoing frames are an interference's; it tells nobody of failed checks."""
 
     def __init__(self, party: int, device: Device, channels: Mapping[int, Channel], interference: Interference, *,
-                 timeout: float, identity: bytes) -> None:
-        super().__init__(party, PARTIES, device, channels, timeout=timeout, identity=identity)
+                 timeout: float, identity: bytes, parties: int = PARTIES) -> None:
+        super().__init__(party, parties, device, channels, timeout=timeout, identity=identity)
         self._interference = interference
         self._occurrences: Counter[tuple[str, str, str, int]] = Counter()
         self._impatient = Waiter(PATIENCE)
@@ -148,7 +149,7 @@ class CorruptSession(Session):
         """Everything still held back goes out."""
         transfers: list[Transfer] = []
         for direction, frames in self._interference.waited().items():
-            transfers += [self._raw((self.party + direction) % PARTIES, raw) for raw in frames]
+            transfers += [self._raw((self.party + direction) % self.parties, raw) for raw in frames]
         self._drive(transfers, {}, "")
 
     def abort(self) -> None:
@@ -162,7 +163,7 @@ class CorruptSession(Session):
 
     def _type(self, peer: int, label: str) -> MessageType:
         meter: CostMeter = self.meter
-        key = (str(meter.current_phase), meter.current_layer, label, (peer - self.party) % PARTIES)
+        key = (str(meter.current_phase), meter.current_layer, label, (peer - self.party) % self.parties)
         self._occurrences[key] += 1
         return MessageType(key[0], key[1], key[2], self._occurrences[key] - 1, key[3])
 
@@ -184,10 +185,10 @@ class CorruptSession(Session):
                 for transfer in left:
                     transfer.deadline = 0.0
                 for direction, frames in self._interference.waited().items():
-                    left += [self._raw((self.party + direction) % PARTIES, raw) for raw in frames]
+                    left += [self._raw((self.party + direction) % self.parties, raw) for raw in frames]
             for transfer in waiting:
                 if transfer not in left and id(transfer) in incoming:
-                    self._interference.received(label, (incoming[id(transfer)] - self.party) % PARTIES)
+                    self._interference.received(label, (incoming[id(transfer)] - self.party) % self.parties)
             waiting = left
 
 
@@ -215,6 +216,21 @@ class Corruption:
     owner: Callable[[list[bytes]], list[bytes]] = list
 
 
+class Secrets(Protocol):
+    """What a protocol keeps its keys in."""
+
+    def keys(self) -> bytes:
+        """All of them; zeros once they are erased."""
+        ...
+
+
+class Trusting(Protocol):
+    """A protocol with keys."""
+
+    @property
+    def _trust(self) -> Secrets: ...
+
+
 @dataclass
 class PartyEnd:
     """How one party ended.
@@ -227,7 +243,7 @@ class PartyEnd:
 
     error: BaseException | None = None
     outputs: dict[int, bytes] = field(default_factory=dict)
-    protocol: Rep3Mac | None = None
+    protocol: Trusting | None = None
 
     @property
     def check(self) -> str | None:
@@ -321,30 +337,45 @@ def run(case: Case, corruption: Corruption, *, timeout: float = 10.0) -> Outcome
     ends = [PartyEnd() for _ in range(PARTIES)]
     hung = launch(corruption, lambda session: _party(session, case, shares, corruption, ends[session.party]), timeout)
     outcome = Outcome(cheater, ends, hung)
-    _receive(outcome, owner, program, corruption.output)
+    receive(outcome, owner, program, corruption.output)
     return outcome
 
 
-def launch(corruption: Corruption, main: Callable[[Session], None], timeout: float) -> tuple[int, ...]:
-    """``main`` at every party, which does not raise; the parties that did not end."""
+def launch(corruption: Corruption, main: Callable[[Session], None], timeout: float, parties: int = PARTIES,
+           helper: Callable[[Session], None] | None = None) -> tuple[int, ...]:
+    """``main`` at every party, which does not raise; the parties that did not end.
+
+    Args:
+        helper: what one more thread does, which all parties' ``Session.helper`` leads to.
+    """
     identity = secrets.token_bytes(32)
     sessions: list[Session] = []
-    for party, channels in enumerate(connect(PARTIES)):
+    ends = connect(parties + (helper is not None))
+    for party in range(parties):
+        channels = {peer: channel for peer, channel in ends[party].items() if peer < parties}
         if party == corruption.party:
             sessions.append(CorruptSession(party, corruption.device(), channels, corruption.interference,
-                                           timeout=timeout + 2 * PATIENCE, identity=identity))
+                                           timeout=timeout + 2 * PATIENCE, identity=identity, parties=parties))
         else:
-            sessions.append(Session(party, PARTIES, cpu_device(), channels, timeout=timeout, identity=identity))
+            sessions.append(Session(party, parties, cpu_device(), channels, timeout=timeout, identity=identity))
+        if helper is not None:
+            session = sessions[party]
+            session.helper = Session(party, parties, session.device, {parties: ends[party][parties]},
+                                     meter=session.meter, timeout=timeout, identity=identity)
     cheater = sessions[corruption.party]
     assert isinstance(cheater, CorruptSession)
     threads = [threading.Thread(target=main, args=(session,), daemon=True) for session in sessions]
+    if helper is not None:
+        sessions.append(Session(parties, parties, cpu_device(), ends[parties], timeout=timeout, identity=identity))
+        threads.append(threading.Thread(target=helper, args=(sessions[parties],), daemon=True))
     for thread in threads:
         thread.start()
     deadline = time.monotonic() + HANG_SECONDS
-    for thread in [thread for thread in threads if thread is not threads[corruption.party]]:
+    for thread in [thread for thread in threads[:parties] if thread is not threads[corruption.party]]:
         thread.join(max(0.0, deadline - time.monotonic()))
     cheater.settled.set()
-    threads[corruption.party].join(max(0.0, deadline - time.monotonic()))
+    for thread in (threads[corruption.party], *threads[parties:]):
+        thread.join(max(0.0, deadline - time.monotonic()))
     hung = tuple(party for party, thread in enumerate(threads) if thread.is_alive())
     for session in sessions:
         session.close()
@@ -364,7 +395,7 @@ def _party(session: Session, case: Case, shares: Mapping[int, list[bytes]], corr
     try:
         if session.party == corruption.party:
             protocol = corruption.protocol(session, program)
-            protocol._trust.require = _ignore  # type: ignore[method-assign]
+            protocol._trust.require = ignore  # type: ignore[method-assign]
         else:
             protocol = share_compiled(Rep3Mac(session, program))
         end.protocol = protocol
@@ -380,11 +411,12 @@ def _party(session: Session, case: Case, shares: Mapping[int, list[bytes]], corr
         session.close()
 
 
-def _ignore(check: Check, condition: bool) -> None:
+def ignore(check: Check, condition: bool) -> None:
     """A cheater's checks."""
 
 
-def _receive(outcome: Outcome, owner: Rep3MacOwner, program: Program, tamper: Callable[[bytes], bytes]) -> None:
+def receive(outcome: Outcome, owner: Owner, program: Program, tamper: Callable[[bytes], bytes]) -> None:
+    """What the receiver makes of the outputs that left the parties."""
     results = []
     for step in program.steps:
         if isinstance(step, Output):
@@ -394,7 +426,7 @@ def _receive(outcome: Outcome, owner: Rep3MacOwner, program: Program, tamper: Ca
                 # it could send anything; its honest message is the best it has
                 messages[outcome.cheater] = bytes(owner.output_size(value, outcome.cheater))
             present = [message for message in messages if message is not None]
-            if len(present) < PARTIES:
+            if len(present) < len(messages):
                 return
             present[outcome.cheater] = tamper(present[outcome.cheater])
             try:

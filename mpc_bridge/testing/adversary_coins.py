@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mpc_bridge.backends.replicated.malicious.boolean import _FIRST, _WEIGHTS, BooleanVerifier
-from mpc_bridge.backends.replicated.malicious.trust import DIGEST_BYTES, Trust
+from mpc_bridge.backends.replicated.malicious.trust import Trust
 from mpc_bridge.backends.sharing.shares import DeviceBuffer
+from mpc_bridge.backends.sharing.trust import DIGEST_BYTES
 from mpc_bridge.kernels.gf import PARTS, Weights
 from mpc_bridge.kernels.prf import KEY_BYTES
 from mpc_bridge.runtime.session import Session

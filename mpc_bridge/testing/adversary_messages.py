@@ -152,7 +152,7 @@ class Silent(OneMessage):
 
 
 #: Steps whose messages show something: nothing may be opened to a party that holds back what others wait for.
-OPENINGS = ("coin", "open")
+OPENINGS = ("coin", "open", "mac check")
 #: Held back, these keep nobody from an opening: the receiver has what the opened value depends on.
 UNGUARDED = ("barrier", *OPENINGS)
 

@@ -39,6 +39,7 @@ from mpc_bridge.lowering.program import (
 )
 from mpc_bridge.runtime.executor import run_online, run_setup
 from mpc_bridge.runtime.session import Session
+from mpc_bridge.testing.owners import Desk
 from mpc_bridge.testing.parties import run_parties
 
 if TYPE_CHECKING:
@@ -400,17 +401,16 @@ def cases() -> list[Case]:
 def run(backend: Backend, case: Case, devices: Sequence[Device], timeout: float = 30.0) -> list[IntArray]:
     """The case's outputs as the receiver reconstructs them; one thread and one device per party, on real sockets."""
     owner, program = backend.owner(len(devices)), case.program
-    messages = {index: owner.share(program.values[index], tensor) for index, tensor in case.inputs.items()}
-    for index, shares in messages.items():
-        for party, message in enumerate(shares):
-            assert len(message) == owner.share_size(program.values[index], party), "share_size is wrong"
+    desk = Desk(owner, program, case.inputs, len(devices), timeout)
 
     def party_main(session: Session) -> dict[int, bytes]:
         outputs: dict[int, bytes] = {}
         engine = backend.engine(session, program)
 
         def read(_: int, step: Input) -> bytes:
-            return bytes(messages[step.output][session.party])
+            message = desk.read(engine, session.party, step)
+            assert len(message) == owner.share_size(program.values[step.output], session.party), "share_size is wrong"
+            return bytes(message)
 
         def write(_: int, step: Output, message: bytes) -> None:
             outputs[step.output] = message

@@ -14,8 +14,9 @@ from hmac import compare_digest
 import numpy as np
 
 from mpc_bridge.backends.replicated.malicious.checks import OUTPUT
-from mpc_bridge.backends.replicated.malicious.trust import DIGEST_BYTES, PARTIES
+from mpc_bridge.backends.replicated.malicious.trust import PARTIES
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, IntArray, joined, output_width
+from mpc_bridge.backends.sharing.trust import DIGEST_BYTES
 from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import Device, cpu_device, packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key

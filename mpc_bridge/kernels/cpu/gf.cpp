@@ -16,6 +16,24 @@ void mul(const uint64_t* a, const uint64_t* b, uint64_t* out, size_t n) {
   for (; j < n; j++) out[j] = times(a[j], b[j]);
 }
 
+void weighted_sum(const uint64_t* x, size_t n, const uint8_t* key, uint64_t domain, uint64_t first, uint64_t* out) {
+  constexpr size_t kWords = 512;  // of the stream per pass
+  alignas(64) uint64_t weights[kWords];
+  PrfSchedule schedule;
+  prf_expand(key, schedule);
+  Sum sum = no_sum();
+  Product rest = {0, 0};
+  for (size_t base = 0; base < n; base += kWords) {
+    const size_t count = n - base < kWords ? n - base : kWords;
+    keystream(schedule, domain, (first + base) / 2, reinterpret_cast<uint8_t*>(weights), (count + 1) / 2);
+    size_t j = 0;
+    for (; j + kStep <= count; j += kStep) add_products(sum, load_step(x + base + j), load_step(weights + j));
+    for (; j < count; j++) rest = rest ^ multiply(x[base + j], weights[j]);
+  }
+  *out = reduce(total(sum) ^ rest);
+  wipe(&schedule, sizeof schedule);
+}
+
 void reduce_all(const uint64_t* products, size_t n, uint64_t* out) {
   for (size_t i = 0; i < n; i++) out[i] = reduce({products[2 * i], products[2 * i + 1]});
 }
@@ -130,6 +148,7 @@ void fold(const uint64_t* a, size_t length, size_t arity, const uint64_t* u, uin
 
 const GfKernels gf_kernels = {
     .mul = mul,
+    .weighted_sum = weighted_sum,
     .reduce = reduce_all,
     .add_zero_share = add_zero_share,
     .fold_products = fold_products,

@@ -44,6 +44,15 @@ int mpcb_gf_mul(const uint64_t* a, const uint64_t* b, uint64_t* out, size_t n) {
   return MPCB_OK;
 }
 
+int mpcb_gf_weighted_sum(const uint64_t* x, size_t n, const uint8_t* key, uint64_t domain, uint64_t first,
+                         uint64_t* out) {
+  if (too_many(n)) return MPCB_BAD_SIZE;
+  if (first % 2 != 0 || first >= (uint64_t{1} << 62)) return MPCB_BAD_ARGUMENT;
+  if (any_null(key) || any_null(out) || (n != 0 && any_null(x))) return MPCB_NULL_POINTER;
+  active().gf->weighted_sum(x, n, key, domain, first, out);
+  return MPCB_OK;
+}
+
 int mpcb_gf_reduce(const uint64_t* products, size_t n, uint64_t* out) {
   if (n == 0) return MPCB_OK;
   if (any_null(products) || any_null(out)) return MPCB_NULL_POINTER;

@@ -50,6 +50,27 @@ struct PlaneKernels {
   void (*run)(const PlaneRun& run);
 };
 
+// One run of the MAC machine; arguments as in mpcb_macs_run.
+struct MacRun {
+  const uint8_t* const* planes;
+  size_t plane_count, lanes;
+  const int32_t* code;
+  size_t instructions;
+  const uint8_t* key;
+  uint64_t domain, delta;
+  const uint64_t* const* in;
+  size_t in_rows;
+  uint64_t* const* out;
+  size_t out_rows;
+};
+
+struct MacKernels {
+  // words: 64 per register, on a vector boundary
+  void (*run)(const MacRun& run, uint64_t* words, uint64_t* bits);
+  void (*deal)(const uint8_t* planes, size_t stride, size_t rows, size_t lanes, uint64_t delta, const uint8_t* keys,
+               size_t key_count, uint64_t domain, uint64_t* out);
+};
+
 // Most products that one linear call sums.
 constexpr int kMostTerms = 16;
 
@@ -82,6 +103,10 @@ struct WideKernels {
   void (*sub)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
   void (*mul)(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
   void (*scale)(const uint64_t* x, uint64_t m_low, uint64_t m_high, uint64_t* out, size_t n);
+  void (*channel_affine)(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n,
+                         uint64_t* out);
+  void (*unmask_bits)(const uint64_t* opened, const uint64_t* masks, unsigned width, const uint64_t* factor, size_t n,
+                      uint64_t* out);
   void (*dot)(const uint64_t* x, const uint64_t* y, size_t n, uint64_t* out);
   void (*shift_left)(const uint64_t* x, unsigned s, uint64_t* out, size_t n);
   void (*from_ring)(const uint64_t* x, size_t n, uint64_t* out);
@@ -111,6 +136,7 @@ struct WideLinearKernels {
 // Vectors over GF(2^64); arguments as in mpcb_gf_*.
 struct GfKernels {
   void (*mul)(const uint64_t* a, const uint64_t* b, uint64_t* out, size_t n);
+  void (*weighted_sum)(const uint64_t* x, size_t n, const uint8_t* key, uint64_t domain, uint64_t first, uint64_t* out);
   void (*reduce)(const uint64_t* products, size_t n, uint64_t* out);
   void (*add_zero_share)(const uint8_t* key_a, const uint8_t* key_b, uint64_t domain, uint64_t* z, size_t n);
   void (*fold_products)(const uint64_t* a_own, const uint64_t* a_next, const uint64_t* b_own, const uint64_t* b_next,
@@ -158,6 +184,7 @@ struct Kernels {
   const PrfKernels* prf;
   const RingKernels* ring;
   const PlaneKernels* planes;
+  const MacKernels* macs;
   const WideKernels* wide;
   const WideLayerKernels* wide_layers;
   const WideLinearKernels* wide_linear;
@@ -178,6 +205,7 @@ extern const DepthwiseKernels depthwise_kernels;
 extern const PrfKernels prf_kernels;
 extern const RingKernels ring_kernels;
 extern const PlaneKernels plane_kernels;
+extern const MacKernels mac_kernels;
 extern const WideKernels wide_kernels;
 extern const WideLayerKernels wide_layer_kernels;
 extern const WideLinearKernels wide_linear_kernels;

@@ -11,6 +11,7 @@ const Kernels kernels = {
     .prf = &prf_kernels,
     .ring = &ring_kernels,
     .planes = &plane_kernels,
+    .macs = &mac_kernels,
     .wide = &wide_kernels,
     .wide_layers = &wide_layer_kernels,
     .wide_linear = &wide_linear_kernels,

@@ -50,6 +50,27 @@ void scale(const uint64_t* x, uint64_t m_low, uint64_t m_high, uint64_t* out, si
   for (size_t i = 0; i < 2 * n; i += 2) store_wide(out + i, load_wide(x + i) * m);
 }
 
+void channel_affine(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n, uint64_t* out) {
+  for (size_t base = 0; base < n; base += channels, x += 2 * channels, out += 2 * channels)
+    for (size_t i = 0; i < 2 * channels; i += 2) {
+      const Wide product = load_wide(x + i) * load_wide(m + i);
+      store_wide(out + i, c == nullptr ? product : product + load_wide(c + i));
+    }
+}
+
+void unmask_bits(const uint64_t* opened, const uint64_t* masks, unsigned width, const uint64_t* factor, size_t n,
+                 uint64_t* out) {
+  const Wide times = load_wide(factor);
+  for (size_t i = 0; i < n; i++) {
+    Wide sum = times * opened[i];
+    for (unsigned b = 0; b < width; b++) {
+      const Wide negative = static_cast<Wide>(0) - (opened[i] >> b & 1);  // all ones or zero: no branch
+      sum += ((load_wide(masks + 2 * (b * n + i)) ^ negative) - negative) << b;
+    }
+    store_wide(out + 2 * i, sum);
+  }
+}
+
 void dot(const uint64_t* x, const uint64_t* y, size_t n, uint64_t* out) {
   Wide sum = 0;
   for (size_t i = 0; i < 2 * n; i += 2) sum += load_wide(x + i) * load_wide(y + i);
@@ -139,6 +160,8 @@ const WideKernels wide_kernels = {
     .sub = sub,
     .mul = mul,
     .scale = scale,
+    .channel_affine = channel_affine,
+    .unmask_bits = unmask_bits,
     .dot = dot,
     .shift_left = shift_left,
     .from_ring = from_ring,

@@ -128,6 +128,19 @@ int mpcb_wide_scale(const uint64_t* x, uint64_t m_low, uint64_t m_high, uint64_t
   return elementwise(n, [&] { active().wide->scale(x, m_low, m_high, out, n); }, x, out);
 }
 
+int mpcb_wide_channel_affine(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n,
+                             uint64_t* out) {
+  if (channels == 0 || n % channels != 0) return MPCB_BAD_SIZE;
+  return elementwise(n, [&] { active().wide->channel_affine(x, m, c, channels, n, out); }, x, m, out);
+}
+
+int mpcb_wide_unmask_bits(const uint64_t* opened, const uint64_t* masks, unsigned width, const uint64_t* factor,
+                          size_t n, uint64_t* out) {
+  if (width > 64) return MPCB_BAD_ARGUMENT;
+  if (any_null(factor) || (width != 0 && n != 0 && any_null(masks))) return MPCB_NULL_POINTER;
+  return elementwise(n, [&] { active().wide->unmask_bits(opened, masks, width, factor, n, out); }, opened, out);
+}
+
 int mpcb_wide_dot(const uint64_t* x, const uint64_t* y, size_t n, uint64_t* out) {
   if (too_many(n)) return MPCB_BAD_SIZE;
   if (any_null(out) || (n != 0 && any_null(x, y))) return MPCB_NULL_POINTER;

@@ -151,6 +151,36 @@ int mpcb_planes_run(uint8_t* planes, size_t registers, size_t stride, size_t byt
                     size_t instructions, const uint8_t* keys, size_t key_count, uint64_t domain,
                     const uint8_t* incoming, size_t incoming_planes, uint8_t* outgoing, size_t outgoing_planes);
 
+/* ---- the MAC machine: one word per wire and lane, in the circuit of a bit-plane program whose products are opened
+ * ----
+ */
+
+/* Instructions are four int32: opcode, d, a, b. Registers are words or bits, numbered apart. */
+typedef enum mpcb_mac_op {
+  MPCB_MAC_BIT_ONES = 0, /* bit d = 1 */
+  MPCB_MAC_BIT_LOAD = 1, /* bit d = plane b */
+  MPCB_MAC_BIT_XOR = 2,  /* bit d = bit a ^ bit b */
+  MPCB_MAC_BIT_AND = 3,  /* bit d = bit a & bit b */
+  MPCB_MAC_BIT_NOT = 4,  /* bit d = ~bit a */
+  MPCB_MAC_ZERO = 5,     /* word d = 0 */
+  MPCB_MAC_LOAD = 6,     /* word d = row b of in */
+  MPCB_MAC_PRF = 7,      /* word d = pad b */
+  MPCB_MAC_XOR = 8,      /* word d = word a ^ word b */
+  MPCB_MAC_XORAND = 9,   /* word d ^= word a where bit b */
+  MPCB_MAC_XORKEY = 10,  /* word d ^= delta where bit b */
+  MPCB_MAC_STORE = 11    /* row b of out = word a */
+} mpcb_mac_op;
+
+/* Runs straight-line code on `lanes` lanes. planes: plane_count public planes of ceil(lanes / 8) bytes; in, out: rows
+ * of `lanes` words. Pad b is the words of the PRF stream of `domain` from block b * ceil(lanes / 64) * 32 on. */
+int mpcb_macs_run(const uint8_t* const* planes, size_t plane_count, size_t lanes, const int32_t* code,
+                  size_t instructions, size_t word_registers, size_t bit_registers, const uint8_t* key, uint64_t domain,
+                  uint64_t delta, const uint64_t* const* in, size_t in_rows, uint64_t* const* out, size_t out_rows);
+/* Row r of out = delta where the bit of plane r (rows of `stride` bytes) is set, XOR pad r of each of the keys (at most
+ * MPCB_PLANE_KEYS); out: rows of `lanes` words. */
+int mpcb_macs_deal(const uint8_t* planes, size_t stride, size_t rows, size_t lanes, uint64_t delta, const uint8_t* keys,
+                   size_t key_count, uint64_t domain, uint64_t* out);
+
 /* ---- elements modulo 2^128 ("wide"): two words each, low word first; n counts elements ---- */
 
 /* Linear layers know their operands in limbs of `limb` bits, 52 or 64: of activations one limb counts, of weights and
@@ -190,6 +220,13 @@ int mpcb_wide_sub(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n)
 int mpcb_wide_mul(const uint64_t* x, const uint64_t* y, uint64_t* out, size_t n);
 int mpcb_wide_scale(const uint64_t* x, uint64_t m_low, uint64_t m_high, uint64_t* out, size_t n);
 int mpcb_wide_shift_left(const uint64_t* x, unsigned s, uint64_t* out, size_t n); /* s <= 127 */
+/* out[i] = x[i] * m[i % channels] + c[i % channels]; c may be null; n is a multiple of channels. out may be x. */
+int mpcb_wide_channel_affine(const uint64_t* x, const uint64_t* m, const uint64_t* c, size_t channels, size_t n,
+                             uint64_t* out);
+/* out[i] = factor * opened[i] + sum over b < width of 2^b * (e_b ? -masks[b * n + i] : masks[b * n + i]), with e_b bit
+ * b of the word opened[i]; width <= 64; masks, factor (one element) and out are wide. */
+int mpcb_wide_unmask_bits(const uint64_t* opened, const uint64_t* masks, unsigned width, const uint64_t* factor,
+                          size_t n, uint64_t* out);
 /* out = sum of x[i] * y[i]; one element. */
 int mpcb_wide_dot(const uint64_t* x, const uint64_t* y, size_t n, uint64_t* out);
 /* Words to elements below 2^64, and elements modulo 2^k, 1 <= k <= 64, to words. */
@@ -204,6 +241,9 @@ int mpcb_wide_unpack(const uint8_t* in, size_t n, unsigned bits, uint64_t* x);
 enum { MPCB_GF_MOST_ARITY = 32 };
 
 int mpcb_gf_mul(const uint64_t* a, const uint64_t* b, uint64_t* out, size_t n); /* elementwise; out may be a or b */
+/* out = sum of x[i] * F[first + i], with F the words of the PRF stream (key, domain); first is even; one element. */
+int mpcb_gf_weighted_sum(const uint64_t* x, size_t n, const uint8_t* key, uint64_t domain, uint64_t first,
+                         uint64_t* out);
 /* Polynomials below degree 128, two words each, low word first, to elements; out may be products. */
 int mpcb_gf_reduce(const uint64_t* products, size_t n, uint64_t* out);
 /* z[i] ^= F(key_a)[i] ^ F(key_b)[i], with F(key)[i] the i-th little-endian 64-bit word of the stream of `domain`. */
