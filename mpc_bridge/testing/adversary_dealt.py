@@ -124,6 +124,9 @@ def _party(session: Session, case: Case, desk: _WatchfulDesk, corruption: DealtC
         end.protocol = protocol
 
         def read(_: int, step: Input) -> bytes:
+            if isinstance(session, CorruptSession):
+                # the others cannot ask the owner for anything before they have what was held back
+                session.finish()
             return desk.ask(engine, session.party, step)
 
         with session.meter.phase("online"):
