@@ -16,6 +16,7 @@ def test_nothing_else_named_picks_a_working_default_and_says_what_it_trusts(run:
     assert done.returncode == 0, done.stderr
     assert "dishonest majority: security with abort against 1 of 2 parties" in done.stdout
     assert "a dealer: a process of its own that sees no data; trusted to deal what it should" in done.stdout
+    assert "(sigma 52)" in done.stdout
     assert "equal: every output value" in done.stdout
     assert "the dealer" in done.stdout.splitlines()[-3]
 

@@ -10,8 +10,8 @@ from mpc_bridge.backends.additive.ot_protocol import ObliviousAdditive
 from mpc_bridge.backends.additive.ot_source import ObliviousSource
 from mpc_bridge.backends.additive.planner import plan
 from mpc_bridge.backends.base import API_VERSION
-from mpc_bridge.backends.replicated.backend import unsupported_shape
 from mpc_bridge.backends.sharing.engine import SharingEngine
+from mpc_bridge.backends.sharing.entry import unsupported_shape
 from mpc_bridge.lowering.program import Program, Step
 from mpc_bridge.runtime.session import Session
 from mpc_bridge.security import Preprocessing, ThreatModel

@@ -8,19 +8,10 @@ from mpc_bridge.backends.base import API_VERSION
 from mpc_bridge.backends.replicated.owner import PARTIES, Rep3Owner
 from mpc_bridge.backends.replicated.protocol import Rep3
 from mpc_bridge.backends.sharing.engine import SharingEngine
-from mpc_bridge.lowering.program import Program, Requantize, Step
+from mpc_bridge.backends.sharing.entry import unsupported_shape
+from mpc_bridge.lowering.program import Program, Step
 from mpc_bridge.runtime.session import Session
 from mpc_bridge.security import ThreatModel
-
-#: The saturation circuit needs a sign bit and at least one more bit above the eight it keeps.
-_HEADROOM = 10
-
-
-def unsupported_shape(step: Step) -> str | None:
-    """What no circuit of replicated sharing has: None for every step it can run, else why not."""
-    if isinstance(step, Requantize) and (step.shift < 1 or step.bits < step.shift + _HEADROOM):
-        return f"requantise needs 1 <= shift and bits >= shift + {_HEADROOM}, not {step.shift} and {step.bits}"
-    return None
 
 
 class Rep3Backend:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mpc_bridge.backends.base import API_VERSION
-from mpc_bridge.backends.replicated.backend import unsupported_shape
-from mpc_bridge.backends.replicated.malicious.owner import input_width
+from mpc_bridge.backends.sharing.entry import unsupported_entry
+from mpc_bridge.backends.spdz2k.demands import SIGMA
 from mpc_bridge.backends.spdz2k.engine import Spdz2kEngine
 from mpc_bridge.backends.spdz2k.owner import Spdz2kOwner
 from mpc_bridge.backends.spdz2k.planner import plan
 from mpc_bridge.backends.spdz2k.protocol import Spdz2k
 from mpc_bridge.backends.spdz2k.source import Dealer, SealedSource
-from mpc_bridge.lowering.program import Input, Program, Step
+from mpc_bridge.lowering.program import Program, Step
 from mpc_bridge.runtime.session import Session
 from mpc_bridge.security import ThreatModel
 
@@ -27,6 +27,7 @@ class Spdz2kBackend:
     )
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     preprocessing: ClassVar[str] = "dealer"
+    sigma: ClassVar[int] = SIGMA
     helper_name: ClassVar[str] = "dealer"
     helper_trust: ClassVar[str] = (
         "a process of its own that sees no data; trusted to deal what it should, and not to pool what it knows with "
@@ -38,15 +39,8 @@ class Spdz2kBackend:
         return 2, 5
 
     def supports(self, step: Step, program: Program) -> str | None:
-        """Every primitive, requantise within its circuit's widths, data whose range is a number of bits.
-
-        Weights and biases may be whatever the bits of their range hold: that is a model too.
-        """
-        if isinstance(step, Input):
-            value = program.values[step.output]
-            if value.kind != "weight" and value.high - value.low + 1 != 1 << input_width(value):
-                return f"inputs are checked in whole bits, and {value.low}..{value.high} is no number of them"
-        return unsupported_shape(step)
+        """Every primitive, requantise within its circuit's widths, data whose range is a number of bits."""
+        return unsupported_entry(step, program)
 
     def owner(self, parties: int) -> Spdz2kOwner:
         """The owners' side."""

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from mpc_bridge.backends.replicated.malicious.owner import component_size, input_width
+from mpc_bridge.backends.sharing.entry import component_size, input_width
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare
 from mpc_bridge.backends.sharing.trust import Trust
 from mpc_bridge.backends.spdz2k.authenticated import Authenticated

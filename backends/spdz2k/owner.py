@@ -8,7 +8,7 @@ import numpy as np
 
 from mpc_bridge.backends.additive.owner import output_width
 from mpc_bridge.backends.base import IntArray
-from mpc_bridge.backends.replicated.malicious.owner import component_size, input_width
+from mpc_bridge.backends.sharing.entry import component_size, input_width
 from mpc_bridge.backends.spdz2k.checks import INPUT_MASK, OUTPUT_AGREEMENT, OUTPUT_MASK
 from mpc_bridge.backends.spdz2k.masks import collect, shown_size, sum_of_masks
 from mpc_bridge.errors import MalformedFrame

@@ -9,9 +9,9 @@ from mpc_bridge.backends.additive import planner as additive
 from mpc_bridge.backends.additive.demands import product_size
 from mpc_bridge.backends.additive.owner import output_width
 from mpc_bridge.backends.additive.planner import dry_run, shared_circuit
-from mpc_bridge.backends.replicated.malicious.owner import input_width
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.engine import SharingEngine
+from mpc_bridge.backends.sharing.entry import input_width
 from mpc_bridge.backends.sharing.planes import PlaneSink, PlaneSource
 from mpc_bridge.backends.sharing.requantize import RequantizeShape
 from mpc_bridge.backends.sharing.shares import BitShare, DeviceBuffer, RingShare, SharedTensor

@@ -6,14 +6,14 @@ from math import log2
 from typing import ClassVar
 
 from mpc_bridge.backends.base import API_VERSION
-from mpc_bridge.backends.replicated.backend import unsupported_shape
 from mpc_bridge.backends.replicated.malicious.linear import soundness_error
-from mpc_bridge.backends.replicated.malicious.owner import Rep3MacOwner, input_width
+from mpc_bridge.backends.replicated.malicious.owner import Rep3MacOwner
 from mpc_bridge.backends.replicated.malicious.protocol import SIGMA, Rep3Mac
 from mpc_bridge.backends.replicated.owner import PARTIES
 from mpc_bridge.backends.sharing.engine import SharingEngine
+from mpc_bridge.backends.sharing.entry import unsupported_entry
 from mpc_bridge.errors import UsageError
-from mpc_bridge.lowering.program import Input, Program, Step
+from mpc_bridge.lowering.program import Program, Step
 from mpc_bridge.runtime.session import Session
 from mpc_bridge.security import ThreatModel
 
@@ -53,15 +53,8 @@ class Rep3MacBackend:
         return PARTIES, PARTIES
 
     def supports(self, step: Step, program: Program) -> str | None:
-        """Every primitive, requantise within its circuit's widths, data whose range is a number of bits.
-
-        Weights and biases may be whatever the bits of their range hold: that is a model too.
-        """
-        if isinstance(step, Input):
-            value = program.values[step.output]
-            if value.kind != "weight" and value.high - value.low + 1 != 1 << input_width(value):
-                return f"inputs are checked in whole bits, and {value.low}..{value.high} is no number of them"
-        return unsupported_shape(step)
+        """Every primitive, requantise within its circuit's widths, data whose range is a number of bits."""
+        return unsupported_entry(step, program)
 
     def owner(self, parties: int) -> Rep3MacOwner:
         """The owners' side."""

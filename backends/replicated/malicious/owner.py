@@ -16,21 +16,12 @@ import numpy as np
 from mpc_bridge.backends.replicated.malicious.checks import OUTPUT
 from mpc_bridge.backends.replicated.malicious.trust import PARTIES
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, IntArray, joined, output_width
+from mpc_bridge.backends.sharing.entry import component_size, input_width
 from mpc_bridge.backends.sharing.trust import DIGEST_BYTES
 from mpc_bridge.errors import MalformedFrame
 from mpc_bridge.kernels import Device, cpu_device, packed_bytes
 from mpc_bridge.kernels.prf import KEY_BYTES, fresh_key
 from mpc_bridge.lowering.program import Value
-
-
-def input_width(value: Value) -> int:
-    """Bits per element with which a value enters: as many as its range has, 8 at least and 64 at most."""
-    return 8 if value.high - value.low <= 0xFF else (value.high - value.low).bit_length()
-
-
-def component_size(value: Value) -> int:
-    """Bytes of one component of an input."""
-    return packed_bytes(value.size, input_width(value))
 
 
 class Rep3MacOwner:

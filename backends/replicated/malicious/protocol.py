@@ -26,12 +26,12 @@ from mpc_bridge.backends.replicated.malicious.boolean import BATCH_GATES, Boolea
 from mpc_bridge.backends.replicated.malicious.checks import INPUT_AGREEMENT
 from mpc_bridge.backends.replicated.malicious.compile import VerifiedProgram, VerifyingCompiler
 from mpc_bridge.backends.replicated.malicious.linear import BATCH_WORDS, Layer, LinearVerifier
-from mpc_bridge.backends.replicated.malicious.owner import component_size, input_width
 from mpc_bridge.backends.replicated.malicious.trust import PARTIES, Trust
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, read_share
 from mpc_bridge.backends.replicated.protocol import Rep3
 from mpc_bridge.backends.replicated.roles import TILE, Third
 from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.entry import component_size, input_width
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import Arena, PlaneLane, PlaneSink, PlaneSource, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
