@@ -47,7 +47,7 @@ def _shown(weights: int, bias: float) -> Graph:
 
 @pytest.mark.parametrize("build", [
     *(_one_layer(profile, inner) for profile in ("pytorch", "qnnpack") for inner in (4, 20_000, 400_000)),
-    _tiny_multipliers, _two_layers, _shown], ids=repr)
+    _tiny_multipliers, _two_layers, _shown])
 def test_the_public_part_is_that_of_any_other_weights_and_biases(build: Callable[[int, float], Graph]) -> None:
     texts = {to_json(convert(build(weights, bias))) for weights, bias in (
         (1, 1e-3), (127, 1e-3), (-128, 4.0), (1, -300.0), (0, 1e6))}
