@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -318,6 +320,35 @@ def test_trees_that_do_not_fit_are_caught(part: int) -> None:
         Chooser(session, 1)
 
     both(chooser, lambda session: aborts(session, lambda: Offerer(session, 0), "proof"))
+
+
+def test_the_work_of_an_extension_does_not_depend_on_delta(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other side sees its time: no line may run more often where Delta has more ones."""
+    found = []
+    for nibbles in (0x00, 0x0F):
+        monkeypatch.setattr(extension, "os", SimpleNamespace(urandom=lambda count, b=nibbles: bytes([b]) * count))
+
+        def offerer(session: Session) -> Any:
+            side = Offerer(session, 0)
+            lines = 0
+
+            def count(frame: FrameType, event: str, _: Any) -> Any:
+                nonlocal lines
+                lines += event == "line" and frame.f_code is Offerer.extend.__code__
+                return count
+
+            before = sys.gettrace()
+            sys.settrace(count)
+            try:
+                side.extend(40)
+            finally:
+                sys.settrace(before)
+            return side.delta, lines
+
+        found.append(both(lambda session: Chooser(session, 1).extend(np.zeros(40, np.uint8)), offerer)[1])
+    (none, few), (every, many) = found
+    assert none == (0, 0) and every == (2**64 - 1, 2**64 - 1)
+    assert few == many > 5
 
 
 def test_nothing_is_shared_between_sessions() -> None:

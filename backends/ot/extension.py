@@ -149,6 +149,7 @@ class Offerer(_Extension):
         self._seeds = np.ascontiguousarray(seeds[every[:, None], np.arange(1 << DEPTH)[None, :] ^ paths[:, None]])
         self._paths = paths
         self._row_bits = (paths[:, None] >> np.arange(DEPTH) & 1).astype(bool).reshape(-1)
+        self._row_masks = np.where(self._row_bits, np.uint8(255), np.uint8(0))
         packed = np.packbits(self._row_bits, bitorder="little").view(np.uint64)
         self.delta = int(packed[0]), int(packed[1])
 
@@ -164,8 +165,11 @@ class Offerer(_Extension):
         shown_bits, shown_planes = np.empty((1, _CHECKS), np.uint64), np.empty((BLOCK_BITS, _CHECKS), np.uint64)
         self._session.exchange({}, {self._peer: [corrections, shown_bits, shown_planes]}, label="transfers")
         _, planes = self.device.ot_expand(self._seeds, call, size)
-        for row in np.flatnonzero(self._row_bits):
-            np.bitwise_xor(planes[row], corrections[row // DEPTH], planes[row])
+        # every row takes as long, whatever bit of Delta it has: the other side sees how long this takes
+        taken = np.empty(size, np.uint8)
+        for row, mask in enumerate(self._row_masks):
+            np.bitwise_and(corrections[row // DEPTH], mask, taken)
+            np.bitwise_xor(planes[row], taken, planes[row])
         expected = np.where(self._row_bits[:, None], shown_planes ^ shown_bits, shown_planes)
         (found,) = self._hashes([planes], corrections, call)
         if not np.array_equal(found, expected):
