@@ -16,7 +16,19 @@ from mpc_bridge.circuit import Circuit, Op, reference
 from mpc_bridge.errors import CircuitError, InputError, UnsupportedModelError
 from mpc_bridge.importers.tflite import load
 from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_inputs
-from mpc_bridge.lowering.program import Input, Linear, Lookup, Maximum, Move, Output, Program, Requantize
+from mpc_bridge.lowering.builder import with_forms
+from mpc_bridge.lowering.program import (
+    Affine,
+    Input,
+    Linear,
+    Lookup,
+    Maximum,
+    Move,
+    Output,
+    Program,
+    Requantize,
+    Value,
+)
 from tests.models import oneop_linear, oneop_pools
 from tests.models.oneop import samples
 from tests.nets import Net
@@ -359,3 +371,13 @@ def test_wrong_inputs_are_refused() -> None:
     for inputs in ([], [np.zeros((1, 5), np.int8)], [np.zeros((1, 4), np.uint8)]):
         with pytest.raises(InputError):
             stored_inputs(circuit, program, inputs)
+
+
+def test_a_sum_is_not_read_beyond_its_ring() -> None:
+    """Protocols that verify check a sum modulo its own ring: nobody may lower a consumer that reads more of it."""
+    values = [Value("x", (1, 2), "activation", 0, 255), Value("s", (1, 2), "accumulator"),
+              Value("t", (1, 2), "accumulator")]
+    steps = [Affine(0, "narrow", (0,), 1, ring=20), Affine(0, "wide", (1,), 2, ring=21)]
+    with pytest.raises(ValueError, match="narrow: 21 bits are read"):
+        with_forms(values, steps)
+    assert [value.ring for value in with_forms(values, [steps[0], replace(steps[1], ring=20)])] == [20, 20, 20]

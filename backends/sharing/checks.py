@@ -34,7 +34,7 @@ class Check:
         return ProtocolAbort(
             f"cheating detected: {self.finding}",
             where=f"{finder}, check {self.name}",
-            hint="nothing was revealed; find the cheater before these inputs are used again",
+            hint="nothing unverified was revealed; find the cheater before these inputs are used again",
         )
 
 

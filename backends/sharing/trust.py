@@ -37,6 +37,8 @@ class Trust:
         self._session = session
         # a party that another one tells to stop, or that loses one, has no more use for its secrets either
         session.on_failure = self.erase
+        if session.helper is not None:
+            session.helper.on_failure = self.erase
         self.party = session.party
         self.peers = [peer for peer in range(session.parties) if peer != session.party]
         self._openings: list[bytes] = []

@@ -143,13 +143,19 @@ class Builder:
 
 
 def with_forms(values: Sequence[Value], steps: Sequence[Step]) -> tuple[Value, ...]:
-    """Values with ``ring`` and ``bits`` set to what their consumers need; moves pass on what their output needs."""
+    """Values with ``ring`` and ``bits`` set to what their consumers need; moves pass on what their output needs.
+
+    A sum is known modulo its step's ring only, and protocols that verify check no more of it: a consumer that reads
+    more bits is a mistake here, and raises ValueError.
+    """
     rings = [0] * len(values)
     bits = [False] * len(values)
     for step in reversed(steps):
         if isinstance(step, (Linear, Affine)):
             for source in step.inputs:
                 rings[source] = max(rings[source], step.ring)
+            if rings[step.output] > step.ring:
+                raise ValueError(f"{step.layer}: {rings[step.output]} bits are read of a sum modulo 2**{step.ring}")
             rings[step.output] = step.ring
         elif isinstance(step, Requantize):
             rings[step.inputs[0]] = max(rings[step.inputs[0]], step.bits)

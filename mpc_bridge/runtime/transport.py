@@ -158,7 +158,7 @@ class Channel:
 def stopped(label: str) -> ProtocolAbort:
     """The error for a peer that said it detected cheating."""
     return ProtocolAbort(f"{label} detected cheating and stopped", where=label,
-                         hint="nothing was revealed; find the cheater before these inputs are used again")
+                         hint="nothing unverified was revealed; find the cheater before these inputs are used again")
 
 
 def lost(label: str, where: str) -> PeerLost:
