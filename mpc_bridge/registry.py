@@ -148,7 +148,10 @@ def choose_backend(adversary: Adversary | None = None, majority: Majority = "hon
         try:
             return choose_backend(adversary, majority, parties, device, name, serving)
         except (UnsupportedCombinationError, UsageError):
-            choice = choose_backend(adversary, majority, parties, device, name, installed)
+            # the error is about the backend that comes nearest: the named one, or one for this threat model
+            near = [key for key, backend in serving.usable.items() for model in backend.threat_models
+                    if model.majority == majority and adversary in (None, model.adversary)]
+            choice = choose_backend(adversary, majority, parties, device, name or next(iter(near), None), installed)
         raise _not_from(choice, preprocessing)
     if name is not None:
         return _named(name, adversary, majority, parties, device, installed)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mpc_bridge.backends.ot import extension, trees
+from mpc_bridge.backends.ot.checks import CHECKS
 from mpc_bridge.backends.ot.extension import BLOCK_BITS, DEPTH, Chooser, Offerer
 from mpc_bridge.backends.ot.layout import Layout
 from mpc_bridge.backends.ot.linear import Factors, LinearHolder, LinearOfferer
@@ -275,9 +276,8 @@ def test_a_chooser_with_two_choices_for_one_transfer_is_caught(monkeypatch: pyte
     assert caught == 4
 
 
-@pytest.mark.parametrize("where", ["corrections", "bits", "planes"])
-def test_any_tampered_message_of_the_chooser_is_caught(where: str) -> None:
-    """Even without knowing Delta every part is bound: all trees' rows, both hashes."""
+def tampering(where: str) -> Callable[[Session], None]:
+    """A chooser whose message of one extension is changed in one place."""
     def chooser(session: Session) -> None:
         side = Chooser(session, 1)
         exchange = session.exchange
@@ -295,15 +295,20 @@ def test_any_tampered_message_of_the_chooser_is_caught(where: str) -> None:
         session.exchange = exchanged  # type: ignore[method-assign]
         side.extend(np.zeros(8, np.uint8))
 
+    return chooser
+
+
+@pytest.mark.parametrize("where", ["corrections", "bits", "planes"])
+def test_any_tampered_message_of_the_chooser_is_caught(where: str) -> None:
+    """Even without knowing Delta every part is bound: all trees' rows, both hashes."""
     def offerer(session: Session) -> None:
         side = Offerer(session, 0)
         aborts(session, lambda: side.extend(8), "inconsistent")
 
-    both(chooser, offerer)
+    both(tampering(where), offerer)
 
 
-@pytest.mark.parametrize("part", [0, 1, 2], ids=["sums", "tags", "proof"])
-def test_trees_that_do_not_fit_are_caught(part: int) -> None:
+def other_trees(part: int) -> Callable[[Session], None]:
     """A chooser that gives sums of other trees, on both sides, or tags of other leaves."""
     def chooser(session: Session) -> None:
         exchange = session.exchange
@@ -319,7 +324,22 @@ def test_trees_that_do_not_fit_are_caught(part: int) -> None:
         session.exchange = exchanged  # type: ignore[method-assign]
         Chooser(session, 1)
 
-    both(chooser, lambda session: aborts(session, lambda: Offerer(session, 0), "proof"))
+    return chooser
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["sums", "tags", "proof"])
+def test_trees_that_do_not_fit_are_caught(part: int) -> None:
+    both(other_trees(part), lambda session: aborts(session, lambda: Offerer(session, 0), "proof"))
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_every_check_is_needed(name: str) -> None:
+    """Switched off, what it finds goes through."""
+    attacks = {"transfer-trees": other_trees(1), "transfer-choices": tampering("corrections")}
+    with CHECKS.switched_off(name):
+        _, blocks = both(attacks[name], lambda session: Offerer(session, 0) if name == "transfer-trees"
+                         else Offerer(session, 0).extend(8))
+    assert blocks is not None
 
 
 def test_the_work_of_an_extension_does_not_depend_on_delta(monkeypatch: pytest.MonkeyPatch) -> None:

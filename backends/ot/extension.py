@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mpc_bridge.backends.ot import base, trees
-from mpc_bridge.errors import ProtocolAbort
+from mpc_bridge.backends.ot.checks import CHOICES, TREES
 from mpc_bridge.kernels import Device
 from mpc_bridge.kernels.buffers import ByteArray, RingArray
 from mpc_bridge.kernels.ot import Blocks
@@ -142,9 +142,8 @@ class Offerer(_Extension):
         every = np.arange(_TREES)
         tags[every, paths] = 0
         tags[every, paths] = totals ^ np.bitwise_xor.reduce(tags, axis=1)
-        if hashlib.sha256(tags.tobytes()).digest() != bytes(proof):
-            raise ProtocolAbort("the trees of the oblivious transfers do not fit their proof",
-                                where=f"party {session.party}, setup", hint="a party does not follow the protocol")
+        if not TREES.holds(hashlib.sha256(tags.tobytes()).digest() == bytes(proof)):
+            raise TREES.error(f"party {session.party}")
         # from here on a leaf's place is what its stream is multiplied by
         self._seeds = np.ascontiguousarray(seeds[every[:, None], np.arange(1 << DEPTH)[None, :] ^ paths[:, None]])
         self._paths = paths
@@ -172,7 +171,6 @@ class Offerer(_Extension):
             np.bitwise_xor(planes[row], taken, planes[row])
         expected = np.where(self._row_bits[:, None], shown_planes ^ shown_bits, shown_planes)
         (found,) = self._hashes([planes], corrections, call)
-        if not np.array_equal(found, expected):
-            raise ProtocolAbort("oblivious transfers are inconsistent", where=f"party {self._session.party}",
-                                hint="a party does not follow the protocol")
+        if not CHOICES.holds(np.array_equal(found, expected)):
+            raise CHOICES.error(f"party {self._session.party}")
         return call, self._blocks(planes, count)
