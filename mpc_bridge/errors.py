@@ -44,6 +44,10 @@ class CircuitError(MpcBridgeError):
     """A circuit that the verifier refuses."""
 
 
+class ResultsError(MpcBridgeError):
+    """A results file of the benchmark that is corrupt, or was made by something else."""
+
+
 class UnsupportedModelError(MpcBridgeError):
     """A well-formed model that uses something this version cannot evaluate exactly."""
 
