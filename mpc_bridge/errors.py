@@ -84,5 +84,9 @@ class MalformedFrame(PeerError):
     """A peer sent bytes that are not the frame this step expects."""
 
 
+class NetworkError(MpcBridgeError):
+    """A network of a given shape that cannot be made on this machine."""
+
+
 class KernelError(MpcBridgeError):
     """The native library is missing, of another version, or refused a call."""

@@ -18,7 +18,7 @@ from mpc_bridge.registry import Choice, check_supported, choose_backend
 from mpc_bridge.result import CostReport, HelperCost, Result
 from mpc_bridge.runtime.launcher import OnProgress, evaluate_local
 from mpc_bridge.runtime.messages import PartyReport
-from mpc_bridge.runtime.processes import Tap, Transport
+from mpc_bridge.runtime.processes import Network, Tap, Transport
 from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
 from mpc_bridge.security import parse_adversary, parse_majority, parse_preprocessing
 
@@ -30,7 +30,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
              preprocessing: str | None = None, model_owner: int | None = None,
              device: str = "auto", reveal: str = "output", check: bool = True,
              transport: str = "unix", timeout: float = DEFAULT_TIMEOUT, progress: OnProgress | None = None,
-             tap: Tap | None = None) -> Result:
+             tap: Tap | None = None, network: Network | None = None) -> Result:
     """Evaluate a model under MPC with all parties on this machine.
 
     Args:
@@ -52,6 +52,8 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
         timeout: seconds without a byte from a party that is due before it counts as lost.
         progress: called with a :class:`~mpc_bridge.runtime.launcher.ProgressEvent` now and then.
         tap: relay in front of every party (tests).
+        network: what to run on in place of this machine's own, such as :func:`mpc_bridge.bench.netem.shaped` makes;
+            always by TCP, whatever ``transport`` says.
 
     Raises:
         UsageError, InputError: an argument.
@@ -72,19 +74,22 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
                             device, backend,
                             preprocessing=None if preprocessing is None else parse_preprocessing(preprocessing))
     _check_owner(choice, model_owner)
+    if network is not None:
+        transport = "tcp"
     arrays = sample_axis(circuit, inputs)
     program = lower(circuit.public(), reveal=revealed)
     check_supported(choice, program)
     run = evaluate_local(circuit, arrays, choice.backend, parties=choice.parties, device=choice.device, reveal=revealed,
                          transport=cast(Transport, transport), timeout=timeout, progress=progress, tap=tap,
-                         program=program)
+                         program=program, network=network)
     matches = matches_reference(circuit, run.program, arrays, run.outputs) if check else None
     words = ("preprocessing", "preprocessing_trust", "model_owner", "sigma")
     stated = {name: getattr(choice.backend, name, None) for name in words}
     checked = [report.soundness_bits for report in run.reports if report.soundness_bits is not None]
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,
-                  soundness_bits=min(checked, default=None), helper=_helper_cost(choice.backend, run.helper), **stated)
+                  soundness_bits=min(checked, default=None), helper=_helper_cost(choice.backend, run.helper),
+                  network=None if network is None else network.name, **stated)
 
 
 def _check_owner(choice: Choice, wanted: int | None) -> None:

@@ -104,6 +104,7 @@ class Result:
         preprocessing_trust: what that means in words, where no helper's own words say it.
         model_owner: the party that holds the weights in the clear; None where no party does.
         helper: the process that served the parties (a dealer), None without one.
+        network: what it ran on in place of this machine's own loopback or Unix sockets; None for those.
         sigma, soundness_bits: statistical parameter, and -log2 of a cheater's chance; None when nothing is checked.
     """
 
@@ -123,6 +124,7 @@ class Result:
     sigma: int | None = None
     soundness_bits: float | None = None
     helper: HelperCost | None = None
+    network: str | None = None
 
     def report(self) -> dict[str, Any]:
         """Everything but the outputs, ready for JSON; schema :data:`SCHEMA`, to which later versions only add keys."""
@@ -141,6 +143,7 @@ class Result:
             "backend": self.backend,
             "device": self.device,
             "transport": self.transport,
+            "network": self.network,
             "reveal": self.program.reveal,
             "preprocessing": self.preprocessing,
             "preprocessing_trust": self.preprocessing_trust,

@@ -22,7 +22,7 @@ from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_input
 from mpc_bridge.lowering.program import Input, Output, Program
 from mpc_bridge.runtime.links import PartyLinks
 from mpc_bridge.runtime.messages import REPORT_LIMIT, Job, PartyReport, digest, tag_of
-from mpc_bridge.runtime.processes import PartyProcesses, Tap, Transport
+from mpc_bridge.runtime.processes import Network, PartyProcesses, Tap, Transport
 from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
 from mpc_bridge.runtime.transport import Kind
 
@@ -78,7 +78,8 @@ class PartyTraceback(Exception):
 def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, *, parties: int, device: str = "cpu",
                    reveal: Literal["output", "argmax"] = "output", transport: Transport = "unix",
                    timeout: float = DEFAULT_TIMEOUT, progress: OnProgress | None = None, tap: Tap | None = None,
-                   program: Program | None = None, on_start: Callable[[list[int]], None] | None = None) -> RunResult:
+                   program: Program | None = None, on_start: Callable[[list[int]], None] | None = None,
+                   network: Network | None = None) -> RunResult:
     """Evaluate ``circuit`` on ``inputs`` with all parties on this machine.
 
     Args:
@@ -90,12 +91,14 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
         tap: relay in front of every party (tests).
         program: of this circuit and ``reveal``, where the caller has lowered it already.
         on_start: told the process ids once all are started.
+        network: what to run on in place of this machine's own; always by TCP, whatever ``transport`` says.
 
     Raises:
         PeerError: a party ended, hung or misbehaved. ProtocolAbort: a party detected cheating.
         Whatever else a party reports. No process is left in any case, also after KeyboardInterrupt.
     """
     program = lower(circuit.public(), reveal=reveal) if program is None else program
+    transport = transport if network is None else "tcp"
     run = _Run(circuit, program, backend.owner(parties), parties, _sample_count(circuit, inputs), progress,
                isinstance(backend, PreparedBackend))
     job = Job(to_json(circuit.public()), reveal, digest(program, f"{__version__}/{backend.name}").hex(),
@@ -103,7 +106,7 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
     run.tell("start", 0, 0)
     path = f"{type(backend).__module__}:{type(backend).__qualname__}"
     helper = backend.helper_name if isinstance(backend, HelpedBackend) else None
-    with PartyProcesses(path, parties, device, transport, timeout, tap, helper) as processes:
+    with PartyProcesses(path, parties, device, transport, timeout, tap, helper, network) as processes:
         try:
             if on_start is not None:
                 on_start(processes.pids())

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Protocol
@@ -45,6 +46,50 @@ class Tap(Protocol):
         ...
 
 
+class Hosts(Protocol):
+    """A machine of its own, as far as the network goes, for every member of one run: the parties 0 to n-1, their
+    helper n, and the launcher -1.
+    """
+
+    def inside(self, member: int) -> AbstractContextManager[None]:
+        """While it lasts, what the calling thread makes is the member's: sockets, and processes for all their life.
+
+        Only what needs it belongs in there, as little as possible; it may be entered any number of times.
+        """
+        ...
+
+    def address(self, member: int) -> str:
+        """The member's IPv4 address, which every member reaches."""
+        ...
+
+
+class Network(Protocol):
+    """A kind of network to run on in place of this machine's own: :mod:`mpc_bridge.bench.netem` has shaped ones."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        ...
+
+    def hosts(self, members: int) -> AbstractContextManager[Hosts]:
+        """Build it for the launcher and ``members`` more, on the calling thread; when it ends, nothing of it is left.
+
+        Raises:
+            NetworkError: it cannot be built here.
+        """
+        ...
+
+
+class _Loopback:
+    """Everybody on this machine."""
+
+    def inside(self, member: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def address(self, member: int) -> str:
+        return "127.0.0.1"
+
+
 class PartyProcesses:
     """All party processes of one run, as a context manager: on exit none of them is left.
 
@@ -56,10 +101,17 @@ class PartyProcesses:
         transport: Unix sockets in a private directory, or loopback TCP.
         timeout: seconds without a byte from whoever is due.
         tap: relay in front of every party, or None.
+        network: with TCP, what to run on in place of loopback. Its parts are there before the first party starts.
     """
 
     def __init__(self, backend: str, parties: int, device: str, transport: Transport, timeout: float,
-                 tap: Tap | None = None, helper: str | None = None) -> None:
+                 tap: Tap | None = None, helper: str | None = None, network: Network | None = None) -> None:
+        if network is not None and (tap is not None or transport != "tcp"):
+            raise UsageError("a network of its own needs tcp, and no relay reaches into it",
+                             where=f"network {network.name}", hint="use --transport tcp")
+        self._network = network
+        self._hosts: Hosts = _Loopback()
+        self._built = ExitStack()
         self._backend = backend
         self._parties = parties
         self._helper = helper or ""
@@ -102,8 +154,9 @@ class PartyProcesses:
         waiter = Waiter(self._timeout, alive)
         try:
             for party, address in enumerate(self._addresses):
-                self._channels.append(
-                    handshake.connect(address, self._credentials[CLIENT], party, self._names[party], waiter))
+                with self._hosts.inside(CLIENT):
+                    self._channels.append(
+                        handshake.connect(address, self._credentials[CLIENT], party, self._names[party], waiter))
         except PeerError:
             dead = self._first_dead()
             if dead is None:
@@ -152,15 +205,19 @@ class PartyProcesses:
 
     def _start(self) -> None:
         listeners: list[socket.socket] = []
+        if self._network is not None:
+            self._hosts = self._built.enter_context(self._network.hosts(len(self._names)))
         try:
             for party in range(len(self._names)):
-                listeners.append(self._listen(party))
+                with self._hosts.inside(party):
+                    listeners.append(self._listen(party))
             addresses: list[Address] = [_address(listener) for listener in listeners]
             if self._tap is not None:
                 addresses = [self._tap.route(party, address) for party, address in enumerate(addresses)]
             self._addresses = tuple(addresses)
             for party, listener in enumerate(listeners):
-                self._spawn(party, listener)
+                with self._hosts.inside(party):
+                    self._spawn(party, listener)
         finally:
             # Each party holds its own; a party that ends must refuse connections.
             for listener in listeners:
@@ -170,7 +227,7 @@ class PartyProcesses:
         """A listening socket before its process exists: connecting to it waits, and never fails."""
         if self._transport == "tcp":
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            where: Address = ("127.0.0.1", 0)
+            where: Address = (self._hosts.address(party), 0)
         else:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             where = os.path.join(self._private_directory(), str(party))
@@ -223,17 +280,18 @@ class PartyProcesses:
             self._directory = None
 
     def _end(self) -> None:
-        for channel in self._channels:
-            channel.close()
-        for process in self._processes:
-            process.kill()
-        for process in self._processes:
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
-        for file in self._complaints:
-            file.close()
-        self._remove_directory()
+        with self._built:
+            for channel in self._channels:
+                channel.close()
+            for process in self._processes:
+                process.kill()
+            for process in self._processes:
+                process.wait()
+                if process.stdout is not None:
+                    process.stdout.close()
+            for file in self._complaints:
+                file.close()
+            self._remove_directory()
 
 
 def _address(listener: socket.socket) -> Address:

@@ -96,9 +96,10 @@ class Channel:
         sock.setblocking(False)
         if sock.family != getattr(socket, "AF_UNIX", None):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            # The kernel caps the request silently; TCP would tune itself up only slowly.
-            sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
+        if _stays_here(sock):
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                # The kernel caps the request silently; TCP would tune itself up only slowly.
+                sock.setsockopt(socket.SOL_SOCKET, option, SOCKET_BUFFER)
         self.socket = sock
         self.label = label
         self.sent = 0
@@ -153,6 +154,15 @@ class Channel:
             taken += len(data)
             tail = (tail + data)[-len(frame) :]
         return tail == frame
+
+
+def _stays_here(sock: socket.socket) -> bool:
+    """Whether a connection leads to this machine, over Unix or loopback sockets.
+
+    On any other path a size that the caller sets is harmful: the kernel caps it at net.core.{w,r}mem_max, on many
+    systems 208 KiB, and TCP no longer tunes itself, up to net.ipv4.tcp_{w,r}mem, to what the path holds under way.
+    """
+    return sock.family not in (socket.AF_INET, socket.AF_INET6) or sock.getsockname()[0].startswith(("127.", "::1"))
 
 
 def stopped(label: str) -> ProtocolAbort:
