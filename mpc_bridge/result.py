@@ -6,7 +6,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy.typing as npt
 from mpc_bridge import __version__
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.lowering.program import Program
+from mpc_bridge.runtime import rounds
 from mpc_bridge.runtime.messages import PartyReport
-from mpc_bridge.runtime.meter import PHASES, Cost
+from mpc_bridge.runtime.meter import PHASES, SPENT, Cost, Work
 from mpc_bridge.security import ThreatModel
 
 SCHEMA = "mpc-bridge-report/1"
@@ -25,12 +26,17 @@ SCHEMA = "mpc-bridge-report/1"
 
 @dataclass(frozen=True)
 class PhaseCost:
-    """One phase or layer: seconds of the slowest party, rounds, and per party the bytes and messages it sent."""
+    """One phase or layer: seconds of the slowest party, rounds, and per party the bytes and messages it sent.
+
+    Attributes:
+        work: secure operations, the same at every party.
+    """
 
     seconds: float
     rounds: int
     bytes_sent: tuple[int, ...]
     messages: tuple[int, ...]
+    work: Work
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,15 @@ class LayerCost:
     Attributes:
         op: kinds of the circuit ops it consists of, joined by ``+``; ``input`` or ``output`` at the ends.
         activations: requantised output elements per sample.
+        cost: its work is that of the inference, not of what preprocessing happens to make while the layer runs.
+        phases: the same cost by phase.
     """
 
     name: str
     op: str
     activations: int
     cost: PhaseCost
+    phases: dict[str, PhaseCost]
 
 
 @dataclass(frozen=True)
@@ -54,10 +63,13 @@ class CostReport:
 
     Attributes:
         phases: all four, always.
+        round_bytes: by phase, how many rounds had how many bytes as what one party, the one that sent most, sent to all
+            others together; of parties' rounds those are compared that come at the same place by size.
         peak_memory_bytes: by party.
     """
 
     phases: dict[str, PhaseCost]
+    round_bytes: dict[str, dict[int, int]]
     layers: tuple[LayerCost, ...]
     peak_memory_bytes: tuple[int, ...]
 
@@ -65,6 +77,7 @@ class CostReport:
     def of(cls, reports: Sequence[PartyReport], program: Program, circuit: Circuit) -> CostReport:
         """From one report per party."""
         return cls({phase: _merge([report.phases[phase] for report in reports]) for phase in PHASES},
+                   {phase: rounds.largest([report.round_bytes[phase] for report in reports]) for phase in PHASES},
                    _layers(reports, program, circuit), tuple(report.peak_memory_bytes for report in reports))
 
 
@@ -151,8 +164,10 @@ class Result:
             "sigma": self.sigma,
             "soundness_bits": self.soundness_bits,
             "matches_reference": self.matches_reference,
-            "phases": {name: _json(cost) for name, cost in self.cost.phases.items()},
-            "layers": [{"name": layer.name, "op": layer.op, "activations": layer.activations, **_json(layer.cost)}
+            "phases": {name: {**_json(cost), "round_bytes": [[*pair] for pair in self.cost.round_bytes[name].items()]}
+                       for name, cost in self.cost.phases.items()},
+            "layers": [{"name": layer.name, "op": layer.op, "activations": layer.activations, **_json(layer.cost),
+                        "phases": {name: _brief(cost) for name, cost in layer.phases.items()}}
                        for layer in self.cost.layers],
             "peak_memory_bytes": list(self.cost.peak_memory_bytes),
             "helper": None if self.helper is None else self.helper.json(self.threat_model.parties),
@@ -164,7 +179,15 @@ class Result:
 
 def _merge(costs: Sequence[Cost]) -> PhaseCost:
     return PhaseCost(max(cost.seconds for cost in costs), max(cost.rounds for cost in costs),
-                     tuple(cost.bytes_sent for cost in costs), tuple(cost.messages for cost in costs))
+                     tuple(cost.bytes_sent for cost in costs), tuple(cost.messages for cost in costs),
+                     _agreed([cost.work for cost in costs]))
+
+
+def _agreed(works: Sequence[Work]) -> Work:
+    """What all parties say; the greatest count where one, against the protocol, says something else."""
+    names = sorted({name for work in works for name in work.correlations})
+    return Work(max(work.and_gates for work in works), max(work.ring_multiplications for work in works),
+                {name: max(work.correlations.get(name, 0) for work in works) for name in names})
 
 
 def _layers(reports: Sequence[PartyReport], program: Program, circuit: Circuit) -> tuple[LayerCost, ...]:
@@ -175,21 +198,29 @@ def _layers(reports: Sequence[PartyReport], program: Program, circuit: Circuit) 
             ends.setdefault(step.layer, step.primitive)
         elif step.op not in ops.setdefault(step.layer, []):
             ops[step.layer].append(step.op)
-    nothing = Cost()
+    sums = [report.layers for report in reports]
     layers = []
     for name in dict.fromkeys(step.layer for step in program.steps):
-        if not any(name in report.layers for report in reports):
+        if not any(name in report.layer_phases for report in reports):
             continue
         kinds = "+".join(dict.fromkeys(circuit.ops[op].kind for op in ops.get(name, []))) or ends.get(name, "")
         activations = sum(program.activations.get(op, 0) for op in ops.get(name, []))
-        cost = _merge([report.layers.get(name, nothing) for report in reports])
-        layers.append(LayerCost(name, kinds, activations, cost))
+        phases = {phase: _merge([report.layer_phases.get(name, {}).get(phase, Cost()) for report in reports])
+                  for phase in SPENT}
+        cost = _merge([layers_of.get(name, Cost()) for layers_of in sums])
+        work = Work()
+        for phase in SPENT[1:]:
+            work.add(phases[phase].work)
+        layers.append(LayerCost(name, kinds, activations, replace(cost, work=work), phases))
     return tuple(layers)
 
 
 def _json(cost: PhaseCost) -> dict[str, Any]:
-    return {"seconds": cost.seconds, "rounds": cost.rounds, "bytes_sent": list(cost.bytes_sent),
-            "messages": list(cost.messages)}
+    return {**_brief(cost), "messages": list(cost.messages), **asdict(cost.work)}
+
+
+def _brief(cost: PhaseCost) -> dict[str, Any]:
+    return {"seconds": cost.seconds, "rounds": cost.rounds, "bytes_sent": list(cost.bytes_sent)}
 
 
 def machine() -> dict[str, Any]:

@@ -67,6 +67,35 @@ def test_evaluate_reports_what_it_did(circuit: Circuit, images: Array) -> None:
     assert sum(layer["activations"] for layer in report["layers"]) == report["model"]["activations"]
 
 
+@pytest.mark.parametrize("options", [{"security": "malicious"}, {"majority": "dishonest", "preprocessing": "ot",
+                                                                 "security": "semi-honest"}], ids=str)
+def test_the_report_counts_rounds_and_work(circuit: Circuit, images: Array, options: dict[str, Any]) -> None:
+    report = json.loads(json.dumps(mpc_bridge.evaluate(circuit, images[:2], **options).report()))
+    spent = ["preprocessing", "online", "verification"]
+    for name, phase in report["phases"].items():
+        sizes = phase["round_bytes"]
+        assert sizes == sorted(sizes) and sum(rounds for _, rounds in sizes) == phase["rounds"]
+        # all that a party sends is in rounds, but for what goes to the launcher, and greetings in setup
+        sent = sum(size * rounds for size, rounds in sizes)
+        assert sent >= 0.98 * max(phase["bytes_sent"]) - 1000, name
+        if name in ("preprocessing", "verification"):
+            assert max(phase["bytes_sent"]) - 100 <= sent <= sum(phase["bytes_sent"])
+    assert report["phases"]["online"]["ring_multiplications"] == 2 * report["model"]["macs"]
+    for layer in report["layers"]:
+        assert list(layer["phases"]) == spent
+        assert sum(phase["rounds"] for phase in layer["phases"].values()) == layer["rounds"]
+        by_party = zip(*(phase["bytes_sent"] for phase in layer["phases"].values()), strict=True)
+        assert [sum(sent) for sent in by_party] == layer["bytes_sent"]
+    for key in ("and_gates", "ring_multiplications"):
+        assert sum(layer[key] for layer in report["layers"]) == report["phases"]["online"][key] > 0
+    used: dict[str, int] = {}
+    for layer in report["layers"]:
+        for name, count in layer["correlations"].items():
+            used[name] = used.get(name, 0) + count
+    assert used == report["phases"]["online"]["correlations"]
+    assert ("preprocessing" in options) == bool(used) == bool(report["phases"]["preprocessing"]["correlations"])
+
+
 def test_argmax_reveals_the_index_alone(circuit: Circuit, images: Array) -> None:
     result = mpc_bridge.evaluate(circuit, images[:3], security="semi-honest", reveal="argmax")
     assert result.matches_reference is True

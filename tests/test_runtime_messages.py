@@ -24,8 +24,9 @@ JOB = Job("{}", "output", "00" * 32, True)
 REPORT = PartyReport.of(CostMeter(), 1 << 20)
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
                     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from([
-                        "circuit", "reveal", "digest", "progress", "class", "what", "where", "hint", "phases", "layers",
-                        *PHASES, "rounds", "messages", "seconds", "bytes_to", "peak_memory_bytes"]), inner))
+                        "circuit", "reveal", "digest", "progress", "class", "what", "where", "hint", "phases",
+                        *PHASES, "rounds", "messages", "seconds", "bytes_to", "work", "and_gates", "correlations",
+                        "ring_multiplications", "round_bytes", "layer_phases", "peak_memory_bytes"]), inner))
 PAYLOADS = st.binary() | JSON.map(lambda value: json.dumps(value).encode())
 
 
@@ -52,12 +53,14 @@ def test_reports_survive_the_wire() -> None:
     meter = CostMeter()
     for phase in PHASES:
         with meter.phase(phase), meter.layer("conv"):
-            meter.count_round()
+            meter.count_round(10)
+            meter.count_work(and_gates=7, correlations={"dabits": 3})
             meter.count_message(2, 10)
             meter.count_message(-1, 5)
     report = PartyReport.of(meter, 123)
     assert PartyReport.decode(bytearray(report.encode()), 0) == report
     assert report.layers["conv"].bytes_sent == 45  # setup is in no layer
+    assert report.layers["conv"].work.and_gates == 21 and report.round_bytes["setup"] == {10: 1}
 
 
 def test_no_party_reports_a_soundness_that_compares_with_nothing() -> None:

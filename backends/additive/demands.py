@@ -7,14 +7,14 @@ corrections travel. A demand has a block of PRF domains of its own, numbered fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from mpc_bridge.backends.additive.compile import CORRECTED, DealerCompiler, corrected
-from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.circuit import Circuit, Kind
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, Scratch, plane_stride
 from mpc_bridge.backends.sharing.requantize import WIDTH
@@ -69,6 +69,11 @@ class Demand(Protocol):
         """Bytes of its corrections."""
         ...
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        """What it is, as ``runtime.meter.Work`` names and counts it."""
+        ...
+
     def deal(self, dealing: Dealing, domain: int) -> DeviceBuffer:
         """The corrections: uint8, :attr:`size` of them."""
         ...
@@ -83,6 +88,10 @@ class Factor:
     @property
     def size(self) -> int:
         return 0
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {}
 
     def deal(self, dealing: Dealing, domain: int) -> DeviceBuffer:
         mask = dealing.sum_of_pads(domain, factor_size(self.step))
@@ -100,6 +109,10 @@ class Product:
     @property
     def size(self) -> int:
         return packed_bytes(product_size(self.step), self.step.ring)
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"matrix_triples": 1}
 
     def deal(self, dealing: Dealing, domain: int) -> DeviceBuffer:
         g, device = self.step.geometry, dealing.device
@@ -130,6 +143,10 @@ class Gates:
     def size(self) -> int:
         return len(corrected(self.circuit)) * (-(-self.lanes // 8))
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return gate_correlations(self.circuit, self.lanes, self.operand)
+
     def deal(self, dealing: Dealing, domain: int) -> DeviceBuffer:
         device, program = dealing.device, dealing.program(self.circuit)
         planes = dealing.scratch.take("planes", program.registers * plane_stride(self.lanes))
@@ -154,6 +171,10 @@ class Bits:
     def size(self) -> int:
         return packed_bytes(WIDTH * self.lanes, self.ring)
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"dabits": WIDTH * self.lanes}
+
     def deal(self, dealing: Dealing, domain: int) -> DeviceBuffer:
         device = dealing.device
         total = device.zeros(self.lanes, np.uint8)
@@ -166,6 +187,12 @@ class Bits:
             device.bits_unslice(planes[bit : bit + 1], self.lanes, bits[bit * self.lanes : (bit + 1) * self.lanes])
         others = dealing.sum_of_pads(domain + 1, WIDTH * self.lanes, dealing.others())
         return device.pack_bits(device.ring_sub(bits, others, bits), self.ring)
+
+
+def gate_correlations(circuit: Circuit, lanes: int, operand: int) -> dict[str, int]:
+    """What a dealer's circuit uses: a triple per ``dot`` gate, and the random number that its left wires are."""
+    triples = lanes * sum(circuit.gates[wire].kind is Kind.DOT for wire in corrected(circuit))
+    return {"edabits": lanes, "and_triples": triples} if operand else {"and_triples": triples}
 
 
 def factor_size(step: Linear) -> int:

@@ -47,6 +47,8 @@ class ClearWeights:
 class ObliviousAdditive(Additive):
     """One of two parties (``sharing.protocol.SharingProtocol``)."""
 
+    right_is_public = False
+
     def __init__(self, session: Session, source: ObliviousSource, plan: Plan, program: Program) -> None:
         super().__init__(session, source, plan)
         self._transfers = source
@@ -111,6 +113,7 @@ class ObliviousAdditive(Additive):
         """With clear weights: one message, k bits per element of x, from party 1."""
         if isinstance(packed, PackedWeights):
             return super().product(step, x, packed)
+        self._session.meter.count_work(ring_multiplications=step.macs)
         g, device, size = step.geometry, self.device, product_size(step)
         ticket = self._source.take(Product(step))
         share = self._dealt(ticket, 0, size, step.ring)

@@ -17,7 +17,7 @@ products of two computed values need transfers in the other direction too. What 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,9 +30,10 @@ from mpc_bridge.backends.additive.demands import (
     factor_size,
     operand_size,
 )
-from mpc_bridge.backends.additive.ot_compile import LEFT, compile_preparation, mask_products
+from mpc_bridge.backends.additive.ot_compile import LEFT, compile_preparation, dealt, mask_products
 from mpc_bridge.backends.additive.planner import Plan
 from mpc_bridge.backends.additive.source import AHEAD_BYTES, Demand, Ticket
+from mpc_bridge.backends.ot.extension import BLOCK_BITS
 from mpc_bridge.backends.ot.layout import Layout
 from mpc_bridge.backends.ot.linear import Factors, Held, LinearHolder, LinearOfferer, Offered
 from mpc_bridge.backends.ot.products import ProductChooser, ProductOfferer
@@ -91,6 +92,7 @@ class ObliviousSource:
             self._program(circuit)
 
     def _connect(self, chooses: bool) -> None:
+        self._session.meter.count_work(correlations={"base_ot": BLOCK_BITS})
         if chooses:
             self._chooser = ProductChooser(self._session, self._peer)
         else:
@@ -99,10 +101,20 @@ class ObliviousSource:
     def weights(self, step: Linear, values: RingArray | None, low: int, high: int) -> None:
         """Transfers for a layer's weights between ``low`` and ``high``: party 0 gives the values, party 1 None."""
         factors = Factors(Layout(step), low, max(1, (high - low).bit_length()), step.ring)
-        if values is not None:
-            self._weights[step.output] = self._holder().hold(factors, values)
-        else:
-            self._weights[step.output] = self._other().offer(factors)
+        self._weights[step.output] = self._share_factors(factors, values)
+
+    def _share_factors(self, factors: Factors, values: RingArray | None) -> Held | Offered:
+        """Transfers for factors that this party has, or (None) the other one."""
+        self._session.meter.count_work(correlations={"ot": factors.transfers})
+        return self._other().offer(factors) if values is None else self._holder().hold(factors, values)
+
+    def _multiply(self, factors: Held | Offered, mask: RingArray | None, domain: int) -> RingArray:
+        """Own share of a layer of factors and a mask, which is of the party that lacks the factors."""
+        self._session.meter.count_work(correlations={"vole": factors.factors.products})
+        if isinstance(factors, Held):
+            return self._holder().multiply(factors, domain)
+        assert mask is not None
+        return self._other().multiply(factors, mask, domain)
 
     def _holder(self) -> LinearHolder:
         assert self._chooser is not None
@@ -129,6 +141,7 @@ class ObliviousSource:
         ticket = self._ready.popleft()
         if ticket.demand != demand:
             raise ValueError(f"{demand} out of turn: the plan has {ticket.demand}")
+        self._session.meter.count_work(correlations=_correlations(demand))
         return ticket
 
     def _prepare(self) -> int:
@@ -155,20 +168,17 @@ class ObliviousSource:
         """Own share of the operand's mask, or masks, times the factor."""
         weights = self._weights.get(step.output)
         if isinstance(weights, Held):
-            return self._holder().multiply(weights, domain)
+            return self._multiply(weights, None, domain)
         mask = self._stream(domain, operand_size(step))
         if weights is not None:
-            return self._other().multiply(weights, mask, domain)
+            return self._multiply(weights, mask, domain)
         factor = self._stream(self._factor_domains.pop(step.output), factor_size(step))
         layout = Layout(step)
         factors = Factors(layout, 0, step.ring, step.ring)
         total = self._own_product(step, mask, factor)
         for holder in (LEFT, 1 - LEFT):
-            if self._session.party == holder:
-                part = self._holder().multiply(self._holder().hold(factors, factor), domain)
-            else:
-                part = self._other().multiply(self._other().offer(factors), mask, domain)
-            total = self._device.ring_add(total, part)
+            shared = self._share_factors(factors, factor if self._session.party == holder else None)
+            total = self._device.ring_add(total, self._multiply(shared, mask, domain))
         return total
 
     def _own_product(self, step: Linear, mask: RingArray, factor: RingArray) -> RingArray:
@@ -184,6 +194,7 @@ class ObliviousSource:
         device, circuit = self._device, demand.circuit
         if not mask_products(circuit):
             return device.empty(0, np.uint8)
+        self._session.meter.count_work(correlations={"ot": len(mask_products(circuit)) * demand.lanes})
         program = self._program(circuit)
         planes = self._scratch.take("planes", program.registers * plane_stride(demand.lanes))
         lane = PlaneLane(device, self._scratch, program, demand.lanes, planes, self._key, domain, _SLOT)
@@ -208,6 +219,7 @@ class ObliviousSource:
     def _bits(self, demand: Bits, domain: int) -> DeviceBuffer:
         """``r = r_0 + r_1 - 2 * r_0 * r_1`` for each bit."""
         device, lanes = self._device, demand.lanes
+        self._session.meter.count_work(correlations={"ot": WIDTH * lanes})
         mask = device.prf_fill(self._key, domain, np.empty(lanes, np.uint8))
         rows = device.planes_save(device.bytes_slice(mask, 0, WIDTH), -(-lanes // 8))
         own = np.unpackbits(rows, bitorder="little").astype(np.uint64)
@@ -219,6 +231,13 @@ class ObliviousSource:
             products = self._offerer.words(own, demand.ring - 1)
         device.ring_axpy(own, products, -2)
         return device.pack_bits(np.ascontiguousarray(own.reshape(WIDTH, -1)[:, :lanes]), demand.ring)
+
+
+def _correlations(demand: Demand) -> Mapping[str, int]:
+    """What a demand is for the protocol: a dealer's, but for circuits, whose left operand is no random number here."""
+    if isinstance(demand, Gates):
+        return {"and_triples": len(dealt(demand.circuit)) * demand.lanes}
+    return demand.correlations
 
 
 def demands_in_setup(demands: Sequence[Demand]) -> frozenset[int]:

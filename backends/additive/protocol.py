@@ -28,7 +28,7 @@ from mpc_bridge.backends.additive.demands import (
 from mpc_bridge.backends.additive.owner import BITS_DOMAIN, RING_DOMAIN, explicit_size
 from mpc_bridge.backends.additive.planner import Plan, shared_circuit
 from mpc_bridge.backends.additive.source import Source, Ticket
-from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.circuit import Circuit, and_gates
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
@@ -54,6 +54,8 @@ class Additive:
     """One party's side (``sharing.protocol.SharingProtocol``)."""
 
     width = 1
+    #: whether all parties know the right operands of circuits
+    right_is_public = True
 
     def __init__(self, session: Session, source: Source, plan: Plan) -> None:
         self._session = session
@@ -201,6 +203,7 @@ class Additive:
 
     def product(self, step: Linear, x: RingShare, packed: PackedWeights) -> RingShare:
         """``D * w_i + A_i * E + C_i``, with ``D = x - zero - A`` opened: one round."""
+        self._session.meter.count_work(ring_multiplications=step.macs)
         g, device = step.geometry, self.device
         ticket = self._source.take(Product(step))
         mask = device.prf_fill(self._source.key, ticket.domain, device.empty(operand_size(step), np.uint64))
@@ -291,6 +294,7 @@ class Additive:
         return results
 
     def _lane(self, circuit: Circuit, lanes: int, ticket: Ticket) -> PlaneLane:
+        self._session.meter.count_work(and_gates=and_gates(circuit, self.right_is_public) * lanes)
         program = self._program(circuit)
         planes = self._scratch.take("planes", program.registers * plane_stride(lanes))
         lane = PlaneLane(self.device, self._scratch, program, lanes, planes, self._source.key, ticket.domain, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -27,6 +27,11 @@ class Demand(Protocol):
     @property
     def size(self) -> int:
         """Bytes of its corrections."""
+        ...
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        """What it is, as ``runtime.meter.Work`` names and counts it."""
         ...
 
 
@@ -126,6 +131,7 @@ class DealtSource:
         ticket = self._ready.popleft()
         if ticket.demand != demand or ticket.demand.size != demand.size:
             raise ValueError(f"{demand} out of turn: the plan has {ticket.demand}")
+        self._session.meter.count_work(correlations=demand.correlations)
         return ticket
 
     def _start(self, demands: Sequence[Demand]) -> None:

@@ -61,6 +61,16 @@ class Factors:
         """Trees in all; number ``(channel * digits + digit) * rows + row``."""
         return self.layout.channels * self.digits * self.layout.rows
 
+    @property
+    def transfers(self) -> int:
+        """Oblivious transfers for as long as F stays."""
+        return DIGIT_BITS * self.trees
+
+    @property
+    def products(self) -> int:
+        """Words of linear evaluation for one operand."""
+        return self.trees * self.layout.positions
+
     def groups(self) -> list[range]:
         """Channels whose corrections travel together."""
         per_channel = self.digits * self.layout.rows * max(self.layout.positions, _TREE_WORDS)

@@ -18,7 +18,7 @@ from mpc_bridge.backends.replicated.channels import ChannelConstants, Channels
 from mpc_bridge.backends.replicated.compile import NEXT, OWN, TO_NEXT, TO_PREVIOUS, compile_roles
 from mpc_bridge.backends.replicated.owner import BITS_DOMAIN, PARTIES, RING_DOMAIN, explicit_size, read_share
 from mpc_bridge.backends.replicated.roles import Third, thirds
-from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.circuit import Circuit, and_gates
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, PlaneSink, PlaneSource, Scratch, plane_stride
 from mpc_bridge.backends.sharing.protocol import TwoSided
@@ -168,6 +168,7 @@ class Rep3:
 
     def product(self, step: Linear, x: RingShare, packed: PackedWeights) -> RingShare:
         """Local products, a zero share, one reshare of ``step.ring`` bits to the previous party."""
+        self._session.meter.count_work(ring_multiplications=step.macs)
         g, device = step.geometry, self.device
         size = g.batch * g.out_height * g.out_width * g.out_channels
         z = device.empty(size, np.uint64)
@@ -278,6 +279,7 @@ class Rep3:
         return [tuple(result) for result in results]
 
     def _lane(self, circuit: Circuit, part: Third, slot: int) -> PlaneLane:
+        self._session.meter.count_work(and_gates=and_gates(circuit) * part.size)
         program = self._program(circuit, part.role(self.party))
         planes = self._planes(program, part.size, slot)
         domain = self._session.domain()

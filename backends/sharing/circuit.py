@@ -59,6 +59,9 @@ ONE = -1
 #: Gates that need a message.
 INTERACTIVE = frozenset({Kind.SHARE, Kind.INNER, Kind.DOT, Kind.REVEAL, Kind.REVEAL_INNER})
 
+#: Gates that everybody can compute who knows the operands.
+_LOCAL = frozenset({Kind.CLEAR_XOR, Kind.CLEAR_AND, Kind.CLEAR_NOT, Kind.LIFT, Kind.XOR, Kind.NOT})
+
 Pair = tuple[int, int]
 
 
@@ -231,6 +234,24 @@ class Circuit:
     def reveal_inner(self, pairs: Sequence[Pair], constant: int) -> int:
         """``sum shared * right + right``, opened to the left holder only: a left wire."""
         return self._add(Gate(Kind.REVEAL_INNER, (constant,), tuple(pairs)))
+
+
+@lru_cache(maxsize=512)
+def and_gates(circuit: Circuit, right_is_public: bool = False) -> int:
+    """AND gates per lane of a finished circuit, as ``runtime.meter.Work`` defines them.
+
+    Args:
+        right_is_public: as where right operands are opened: a product with what is made of them alone is local.
+    """
+    public, total = {ONE}, 0
+    for wire in reached(circuit):
+        gate = circuit.gates[wire]
+        zero = gate.kind is Kind.XOR and gate.operands[0] == gate.operands[1]
+        if (zero or (right_is_public and gate.kind is Kind.RIGHT_INPUT)
+                or (gate.kind in _LOCAL and public.issuperset(gate.operands))):
+            public.add(wire)
+        total += any(public.isdisjoint(pair) for pair in gate.pairs)
+    return total
 
 
 @lru_cache(maxsize=512)

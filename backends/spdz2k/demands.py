@@ -8,7 +8,7 @@ uniform; the MAC of x is ``alpha * x`` there, that of a bit ``Delta`` times the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from mpc_bridge.backends.additive.compile import CORRECTED, corrected
-from mpc_bridge.backends.additive.demands import factor_size, operand_size, product_size
+from mpc_bridge.backends.additive.demands import factor_size, gate_correlations, operand_size, product_size
 from mpc_bridge.backends.sharing.circuit import Circuit
 from mpc_bridge.backends.sharing.microcode import Microprogram
 from mpc_bridge.backends.sharing.planes import PlaneLane, Scratch, plane_stride
@@ -114,6 +114,11 @@ class Demand(Protocol):
         """Whether it comes with a seal per party."""
         ...
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        """What it is, as ``runtime.meter.Work`` names and counts it."""
+        ...
+
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         """Corrections, :attr:`size` bytes of them, and the seals."""
         ...
@@ -129,6 +134,10 @@ class Factor:
     @property
     def size(self) -> int:
         return packed_bytes(factor_size(self.step), self.step.ring + SIGMA)
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {}
 
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         mask = dealing.factors[self.step.output] = dealing.sum_of_pads(domain, factor_size(self.step))
@@ -146,6 +155,10 @@ class Product:
     def size(self) -> int:
         bits = self.step.ring + SIGMA
         return packed_bytes(operand_size(self.step), bits) + 2 * packed_bytes(product_size(self.step), bits)
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"matrix_triples": 1}
 
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         device, bits = dealing.device, self.step.ring + SIGMA
@@ -181,6 +194,10 @@ class Gates:
     def operand_bytes(self) -> int:
         """Bytes of R's MACs."""
         return packed_bytes(self.lanes, self.operand + SIGMA) if self.operand else 0
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return gate_correlations(self.circuit, self.lanes, self.operand)
 
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         device, program, shares = dealing.device, dealing.program(self.circuit), len(corrected(self.circuit))
@@ -226,6 +243,10 @@ class Bits:
     def size(self) -> int:
         return 8 * WIDTH * self.lanes + 2 * packed_bytes(WIDTH * self.lanes, self.ring + SIGMA)
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"dabits": WIDTH * self.lanes}
+
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         device, bits = dealing.device, self.ring + SIGMA
         total = device.zeros(self.lanes, np.uint8)
@@ -255,6 +276,10 @@ class Entry:
         ring = 2 * packed_bytes(self.width * self.lanes, self.ring + SIGMA) if self.ring else 0
         return (8 * self.width * self.lanes if self.planes else 0) + ring
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"input_masks": self.lanes}
+
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         device, bits = dealing.device, self.ring + SIGMA
         openings = dealing.openings(domain)
@@ -282,6 +307,10 @@ class Exit:
     def size(self) -> int:
         return 8 * self.width * self.lanes
 
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"output_masks": self.lanes}
+
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         return Entry(self.lanes, self.width, 0, True).deal(dealing, domain)
 
@@ -300,6 +329,10 @@ class RingExit:
     @property
     def size(self) -> int:
         return packed_bytes(self.lanes, self.ring + SIGMA)
+
+    @property
+    def correlations(self) -> Mapping[str, int]:
+        return {"output_masks": self.lanes}
 
     def deal(self, dealing: Dealing, domain: int) -> Dealt:
         device = dealing.device

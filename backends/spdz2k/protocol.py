@@ -19,7 +19,7 @@ import numpy as np
 from mpc_bridge.backends.additive.compile import CORRECTED
 from mpc_bridge.backends.additive.demands import factor_size, operand_size, product_size
 from mpc_bridge.backends.additive.planner import shared_circuit
-from mpc_bridge.backends.sharing.circuit import Circuit
+from mpc_bridge.backends.sharing.circuit import Circuit, and_gates
 from mpc_bridge.backends.sharing.planes import PlaneSink, PlaneSource
 from mpc_bridge.backends.sharing.protocol import TwoSided
 from mpc_bridge.backends.sharing.requantize import WIDTH, RequantizeShape, tie_operands
@@ -147,6 +147,7 @@ class Spdz2k:
 
     def product(self, step: Linear, x: RingShare, packed: OpenedWeights) -> RingShare:
         """``D * w_i + A_i * E + C_i``, with ``D = x - zero - A`` opened: one round. Likewise the MACs."""
+        self._session.meter.count_work(ring_multiplications=step.macs)
         device, arithmetic, ring = self.device, self.arithmetic, step.ring
         ticket, size = self._source.take(Product(step)), operand_size(step)
         mask = RingShare((arithmetic.stream(ticket, 0, size),
@@ -183,6 +184,7 @@ class Spdz2k:
         self, shape: RequantizeShape, z: RingShare, moved: Sequence[int] | None
     ) -> tuple[DeviceBuffer, ...]:
         device, circuit, bits = self.device, shared_circuit(shape), shape.bits
+        self._count_gates(circuit, z.size)
         demand = Gates(circuit, z.size, bits)
         ticket = self._source.take(demand)
         random = RingShare((self.arithmetic.stream(ticket, 1, z.size),
@@ -221,6 +223,7 @@ class Spdz2k:
     def evaluate(
         self, circuit: Circuit, sources: Sequence[PlaneSource], sinks: Sequence[PlaneSink], lanes: int
     ) -> list[tuple[DeviceBuffer, ...]]:
+        self._count_gates(circuit, lanes)
         found: list[list[tuple[DeviceBuffer, ...]]] = [[] for _ in sinks]
         for part in slabs(lanes):
             demand = Gates(circuit, part.stop - part.start)
@@ -240,3 +243,6 @@ class Spdz2k:
                 output += sink.count
             self._openings.settle()
         return [joined(self.device, parts) for parts in found]
+
+    def _count_gates(self, circuit: Circuit, lanes: int) -> None:
+        self._session.meter.count_work(and_gates=and_gates(circuit, right_is_public=True) * lanes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Literal
 
 from mpc_bridge.circuit.graph import Circuit
@@ -11,7 +10,7 @@ from mpc_bridge.errors import UnsupportedModelError
 from mpc_bridge.lowering.builder import Builder, with_forms
 from mpc_bridge.lowering.layers import LOWERINGS
 from mpc_bridge.lowering.offsets import stored_offsets
-from mpc_bridge.lowering.program import Linear, Lookup, Maximum, Output, Program, Requantize, Step, Tail, Value
+from mpc_bridge.lowering.program import Linear, Lookup, Maximum, Output, Program, Requantize, Tail, Value
 from mpc_bridge.lowering.scope import divide
 
 
@@ -51,7 +50,7 @@ def lower(circuit: Circuit, reveal: Literal["output", "argmax"] = "output") -> P
         steps=tuple(builder.steps),
         tails=tails,
         activations=_activations(builder),
-        macs=_macs(builder.steps),
+        macs=sum(step.macs for step in builder.steps if isinstance(step, Linear)),
         reveal=reveal,
     )
 
@@ -82,9 +81,3 @@ def _activations(builder: Builder) -> dict[int, int]:
         if isinstance(step, (Requantize, Lookup, Maximum)) and step.op >= 0:
             counts[step.op] += builder.values[step.output].size
     return dict(counts)
-
-
-def _macs(steps: Iterable[Step]) -> int:
-    """Multiplications of all linear layers, padded cells counted."""
-    products = (step for step in steps if isinstance(step, Linear))
-    return sum(step.geometry.macs // (step.geometry.in_channels if step.depthwise else 1) for step in products)

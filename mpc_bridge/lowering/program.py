@@ -126,6 +126,11 @@ class Linear(_Step):
     ring: int = 64
     weight_zero: int = 0
 
+    @property
+    def macs(self) -> int:
+        """Multiplications, padded cells counted."""
+        return self.geometry.macs // (self.geometry.in_channels if self.depthwise else 1)
+
 
 @dataclass(frozen=True)
 class Affine(_Step):

@@ -14,7 +14,8 @@ import numpy as np
 from mpc_bridge import errors
 from mpc_bridge.errors import MalformedFrame, MpcBridgeError
 from mpc_bridge.lowering.program import Program
-from mpc_bridge.runtime.meter import PHASES, Cost, CostMeter
+from mpc_bridge.runtime import rounds
+from mpc_bridge.runtime.meter import PHASES, SPENT, Cost, CostMeter, Work
 
 #: Limits of frames whose length the receiver does not know beforehand.
 CIRCUIT_LIMIT = 256 << 20
@@ -23,6 +24,8 @@ ERROR_LIMIT = 64 << 10
 DIGEST_BYTES = 32
 #: Of a text that a party sends; what is not printable becomes "?".
 _TEXT_LIMIT = 4096
+#: Kinds of correlated randomness that a party may report.
+_CORRELATIONS = 64
 _PROGRESS = struct.Struct("<Q")
 
 
@@ -133,21 +136,38 @@ def _printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class PartyReport:
-    """One party's cost: per phase, per layer (all phases but setup), and its peak memory in bytes.
+    """One party's cost, and its peak memory in bytes.
 
-    ``soundness_bits`` is what its engine computed from the checks it made, None without any.
+    Attributes:
+        phases: by phase, all four.
+        round_bytes: by phase, how many rounds had how many bytes (:mod:`~mpc_bridge.runtime.rounds`).
+        layer_phases: by layer and phase, all but setup.
+        soundness_bits: what its engine computed from the checks it made, None without any.
     """
 
     phases: Mapping[str, Cost]
-    layers: Mapping[str, Cost]
+    round_bytes: Mapping[str, Mapping[int, int]]
+    layer_phases: Mapping[str, Mapping[str, Cost]]
     peak_memory_bytes: int
     soundness_bits: float | None = None
+
+    @property
+    def layers(self) -> Mapping[str, Cost]:
+        """By layer, over all phases but setup."""
+        found = {}
+        for layer, costs in self.layer_phases.items():
+            found[layer] = Cost()
+            for cost in costs.values():
+                found[layer].add(cost)
+        return found
 
     @classmethod
     def of(cls, meter: CostMeter, peak_memory_bytes: int, soundness_bits: float | None = None) -> PartyReport:
         """What ``meter`` has counted."""
         return cls({phase: meter.phase_cost(phase) for phase in PHASES},
-                   {layer: meter.layer_cost(layer) for layer in meter.layers()}, peak_memory_bytes, soundness_bits)
+                   {phase: meter.round_bytes(phase) for phase in PHASES},
+                   {layer: {phase: meter.layer_cost(layer, phase) for phase in SPENT} for layer in meter.layers()},
+                   peak_memory_bytes, soundness_bits)
 
     def encode(self) -> bytes:
         """Frame payload."""
@@ -160,7 +180,9 @@ class PartyReport:
             # NaN would win every comparison with what honest parties say
             report = json.loads(payload, parse_constant=_refused)
             return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
-                       {str(layer): _cost(cost) for layer, cost in report["layers"].items()},
+                       {phase: _round_bytes(report["round_bytes"][phase]) for phase in PHASES},
+                       {str(layer): {phase: _cost(costs[phase]) for phase in SPENT}
+                        for layer, costs in report["layer_phases"].items()},
                        int(report["peak_memory_bytes"]),
                        None if report["soundness_bits"] is None else float(report["soundness_bits"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
@@ -173,4 +195,18 @@ def _refused(constant: str) -> float:
 
 def _cost(report: Mapping[str, Any]) -> Cost:
     return Cost(int(report["rounds"]), int(report["messages"]), float(report["seconds"]),
-                {int(peer): int(count) for peer, count in report["bytes_to"].items()})
+                {int(peer): int(count) for peer, count in report["bytes_to"].items()}, _work(report["work"]))
+
+
+def _work(report: Mapping[str, Any]) -> Work:
+    correlations = {str(name): int(count) for name, count in report["correlations"].items()}
+    if len(correlations) > _CORRELATIONS or not all(name.isidentifier() and len(name) < 64 for name in correlations):
+        raise ValueError("these are no names of correlations")
+    return Work(int(report["and_gates"]), int(report["ring_multiplications"]), correlations)
+
+
+def _round_bytes(report: Mapping[str, Any]) -> dict[int, int]:
+    found = {int(size): int(count) for size, count in report.items()}
+    if len(found) > rounds.SIZES or any(size < 0 or count < 1 for size, count in found.items()):
+        raise ValueError("this is no histogram")
+    return found

@@ -1,24 +1,74 @@
-"""Counts what a party really hands to its sockets, per phase and per layer.
+"""Counts what a party really hands to its sockets, and the secure operations it takes part in, per phase and layer.
 
 Rounds, messages and bytes are those of the frames sent (payload and framing); the operating system's count on the same
 sockets agrees. Seconds are wall-clock and exclusive: a phase inside another one suspends it, so the phases add up.
+Protocols say what they work off (:class:`Work`): once per operation on a whole tensor, before it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mpc_bridge.runtime import rounds
+
 PHASES = ("setup", "preprocessing", "online", "verification")
+#: What an inference costs: all phases but the first, which is once per model.
+SPENT = PHASES[1:]
 #: Where cost goes that belongs to no layer.
 NO_LAYER = ""
 
 
 @dataclass
+class Work:
+    """Secure operations: what is computed, however it is computed. The same at every party that is in step.
+
+    What counts is a product of which no factor is public; sums, and products with what everybody knows, are free. It
+    does not matter how many parties hold a share of a factor: weights that one party knows are as secret as shared
+    ones. Bits of a one-sided operand are public with a dealer (``additive``, ``spdz2k``: masked and opened) and nowhere
+    else, so the same circuit has fewer AND gates there.
+
+    Attributes:
+        and_gates: gates of boolean circuits that multiply bits. One that sums several products counts once, as it needs
+            one message, or one triple; lanes that fill a machine word up do not count.
+        ring_multiplications: products of two ring elements in linear layers, by weights or of two computed tensors:
+            ``Linear.macs``, cells of padding included. (Conversions need none in any protocol so far.)
+        correlations: correlated randomness by name, counted in the phase and layer that use it up, not where it is
+            made; empty where a protocol needs none. None of it is made and not used. Names:
+
+            ``matrix_triples``
+                masks of the operands of one linear step (a factor that one party knows has none), and their product.
+            ``edabits``
+                a random number shared both as a sum and bit by bit, with the products of neighbouring bits.
+            ``and_triples``
+                a share of the products of masks that one AND gate sums.
+            ``dabits``
+                a random bit shared both as a bit and as a sum.
+            ``input_masks``, ``output_masks``
+                a mask for one number that an owner enters or the receiver gets.
+            ``base_ot``, ``ot``
+                oblivious transfers: those from public-key operations, and those extended from them and then used.
+            ``vole``
+                one word of a vector oblivious linear evaluation: a digit of a factor times a mask.
+    """
+
+    and_gates: int = 0
+    ring_multiplications: int = 0
+    correlations: dict[str, int] = field(default_factory=dict)
+
+    def add(self, other: Work) -> None:
+        """Add other work of the same party."""
+        self.and_gates += other.and_gates
+        self.ring_multiplications += other.ring_multiplications
+        for name, count in other.correlations.items():
+            self.correlations[name] = self.correlations.get(name, 0) + count
+
+
+@dataclass
 class Cost:
-    """Rounds, messages and bytes sent by one party, and its seconds.
+    """Rounds, messages and bytes sent by one party, its seconds, and its work.
 
     Attributes:
         bytes_to: bytes sent per peer; :data:`CLIENT` stands for the launcher or receiver.
@@ -28,6 +78,7 @@ class Cost:
     messages: int = 0
     seconds: float = 0.0
     bytes_to: dict[int, int] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
 
     @property
     def bytes_sent(self) -> int:
@@ -41,6 +92,7 @@ class Cost:
         self.seconds += other.seconds
         for peer, count in other.bytes_to.items():
             self.bytes_to[peer] = self.bytes_to.get(peer, 0) + count
+        self.work.add(other.work)
 
 
 #: The peer number of the launcher (owners and receiver).
@@ -52,6 +104,7 @@ class CostMeter:
 
     def __init__(self) -> None:
         self._costs: dict[tuple[str, str], Cost] = {}
+        self._round_bytes: dict[str, dict[int, int]] = {phase: {} for phase in PHASES}
         self._phases: list[str] = []
         self._layers: list[str] = [NO_LAYER]
         self._current: Cost | None = None
@@ -98,10 +151,11 @@ class CostMeter:
         self._since = now
         self._current = self._costs.setdefault((self._phases[-1], self._layers[-1]), Cost()) if self._phases else None
 
-    def count_round(self) -> None:
-        """One exchange happened."""
+    def count_round(self, size: int = 0) -> None:
+        """One exchange happened, in which ``size`` bytes went to all peers together, framing included."""
         assert self._current is not None, "communication outside any phase"
         self._current.rounds += 1
+        rounds.count(self._round_bytes[self._phases[-1]], size)
 
     def count_message(self, peer: int, size: int) -> None:
         """A frame of ``size`` bytes, framing included, was handed to the socket of ``peer``."""
@@ -110,13 +164,25 @@ class CostMeter:
         current.messages += 1
         current.bytes_to[peer] = current.bytes_to.get(peer, 0) + size
 
+    def count_work(self, *, and_gates: int = 0, ring_multiplications: int = 0,
+                   correlations: Mapping[str, int] | None = None) -> None:
+        """Secure operations on one tensor, as :class:`Work` defines them; every party says the same."""
+        current = self._current
+        assert current is not None, "work outside any phase"
+        used = {name: count for name, count in (correlations or {}).items() if count}
+        current.work.add(Work(and_gates, ring_multiplications, used))
+
     def phase_cost(self, phase: str) -> Cost:
         """Total of one phase."""
         return self._sum(lambda key: key[0] == phase)
 
-    def layer_cost(self, layer: str) -> Cost:
-        """Total of one layer over all phases but setup."""
-        return self._sum(lambda key: key[1] == layer and key[0] != "setup")
+    def round_bytes(self, phase: str) -> dict[int, int]:
+        """How many of a phase's rounds had how many bytes (:mod:`~mpc_bridge.runtime.rounds`)."""
+        return dict(self._round_bytes[phase])
+
+    def layer_cost(self, layer: str, *phases: str) -> Cost:
+        """Total of one layer over these phases; over all but setup, where none is named."""
+        return self._sum(lambda key: key[1] == layer and key[0] in (phases or SPENT))
 
     def total(self) -> Cost:
         """Total of everything."""

@@ -92,14 +92,16 @@ class Session:
         tag = self._round
         self._round = tag + 1
         meter = self.meter
-        meter.count_round()
         transfers: list[Transfer] = []
+        total = 0
         for peer, buffers in sends.items():
             views = flatten(buffers)
             if views:
                 outgoing = Outgoing(self._channels[peer], Kind.ROUND, tag, views)
                 meter.count_message(peer, outgoing.size)
+                total += outgoing.size
                 transfers.append(outgoing)
+        meter.count_round(total)
         for peer, buffers in receives.items():
             views = flatten(buffers)
             if views:

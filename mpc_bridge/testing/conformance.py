@@ -417,7 +417,8 @@ def run(backend: Backend, case: Case, devices: Sequence[Device], timeout: float 
 
         prepared = run_setup(engine, program, read, session.meter)
         if isinstance(engine, PreparedEngine):
-            engine.preprocess()
+            with session.meter.phase("preprocessing"):
+                engine.preprocess()
         run_online(engine, program, prepared, read, write, session.meter)
         return outputs
 

@@ -220,6 +220,7 @@ class Rep3Mac(Rep3):
 
         Cut to k bits for everything that follows.
         """
+        self._session.meter.count_work(ring_multiplications=step.macs)
         g, device = step.geometry, self.device
         zero = (step.zero if self.constant == OWN else 0, step.zero if self.constant == NEXT else 0)
         layer = device.wide_depthwise2d if step.depthwise else device.wide_conv2d
