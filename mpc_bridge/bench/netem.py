@@ -54,7 +54,8 @@ def available() -> str | None:
         with closing(Namespace.create()) as trial:
             trial.run("tc", ["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms", "rate", "1mbit"])
     except NetworkError as error:
-        if "qdisc kind is unknown" in error.what:
+        # What newer and older kernels and versions of tc say.
+        if "qdisc kind is unknown" in error.what or "No such file or directory" in error.what:
             return "this kernel has no netem (the module sch_netem)"
         return error.what
     return None
