@@ -48,6 +48,12 @@ class ResultsError(MpcBridgeError):
     """A results file of the benchmark that is corrupt, or was made by something else."""
 
 
+class WrongResult(MpcBridgeError):
+    """Outputs that are not the reference interpreter's."""
+
+    exit_code = 1
+
+
 class UnsupportedModelError(MpcBridgeError):
     """A well-formed model that uses something this version cannot evaluate exactly."""
 

@@ -147,6 +147,11 @@ def matches_reference(circuit: Circuit, program: Program, inputs: Sequence[Array
             per_sample = [trace(circuit, sample)[tail.tensor] for sample in zip(*inputs, strict=True)]
             indices = np.argmax(np.stack(per_sample), axis=-1).astype(np.int64)
             expected.append(indices.reshape(outputs[position].shape))
-    return all(
+    return same_outputs(outputs, expected)
+
+
+def same_outputs(outputs: Sequence[Array], expected: Sequence[Array]) -> bool:
+    """Whether they agree in type, shape and every bit."""
+    return len(outputs) == len(expected) and all(
         (mine.dtype, mine.shape, mine.tobytes()) == (theirs.dtype, theirs.shape, theirs.tobytes())
         for mine, theirs in zip(outputs, expected, strict=True))

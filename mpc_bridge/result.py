@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge import __version__
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.lowering.program import Program
+from mpc_bridge.provenance import machine, versions
 from mpc_bridge.runtime import rounds
 from mpc_bridge.runtime.messages import PartyReport
 from mpc_bridge.runtime.meter import PHASES, SPENT, Cost, Work
@@ -221,34 +219,3 @@ def _json(cost: PhaseCost) -> dict[str, Any]:
 
 def _brief(cost: PhaseCost) -> dict[str, Any]:
     return {"seconds": cost.seconds, "rounds": cost.rounds, "bytes_sent": list(cost.bytes_sent)}
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in bytes and operating system."""
-    import os
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": _cpu(), "cores": cores, "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "system": platform.platform()}
-
-
-def _cpu() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Of this package, Python and what computes."""
-    found = {"mpc-bridge": __version__, "python": platform.python_version()}
-    for package in ("numpy", "cffi"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

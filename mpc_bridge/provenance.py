@@ -1,0 +1,60 @@
+"""Where a measurement comes from: the machine, the versions of what computes, the clone's commit."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mpc_bridge
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory in bytes, operating system and its kernel.
+
+    ``virtual``: whether a hypervisor runs beneath; None where the processor does not say.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts = dict(_processor_facts())
+    flags = facts.get("flags")
+    return {"cpu": facts.get("model name") or platform.processor() or platform.machine(), "cores": cores,
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "system": platform.platform(),
+            "kernel": platform.release(), "virtual": None if flags is None else "hypervisor" in flags.split()}
+
+
+def _processor_facts() -> Iterator[tuple[str, str]]:
+    """What Linux says of the first core, name and value."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if not line.strip():
+                    return
+                name, _, value = line.partition(":")
+                yield name.strip(), value.strip()
+    except OSError:
+        return
+
+
+def versions() -> dict[str, str]:
+    """Of this package, Python and what computes."""
+    found = {"mpc-bridge": mpc_bridge.__version__, "python": platform.python_version()}
+    for package in ("numpy", "cffi"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def revision() -> str | None:
+    """The clone's commit; None outside a clone, and a plus sign behind it when files were changed."""
+    try:
+        commit = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"],
+                                cwd=Path(mpc_bridge.__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip()

@@ -1,0 +1,40 @@
+"""What a measurement says about where it comes from."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import mpc_bridge
+from mpc_bridge.provenance import machine, revision, versions
+
+
+def test_the_machine_is_described() -> None:
+    found = json.loads(json.dumps(machine()))
+    assert found["cpu"] and found["cores"] >= 1 and found["memory_bytes"] > 1 << 20
+    assert found["kernel"] == platform.release() and found["virtual"] in (True, False, None)
+    assert versions()["mpc-bridge"] == mpc_bridge.__version__ and versions()["numpy"]
+
+
+def test_the_revision_is_the_clones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True,
+                              capture_output=True, text=True).stdout.strip()
+
+    package = tmp_path / "mpc_bridge" / "__init__.py"
+    package.parent.mkdir()
+    package.write_text("one = 1\n")
+    monkeypatch.setattr(mpc_bridge, "__file__", str(package))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert revision() is None
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    commit = git("rev-parse", "--short", "HEAD")
+    assert revision() == commit
+    package.write_text("two = 2\n")
+    assert revision() == f"{commit}+"
