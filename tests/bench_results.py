@@ -16,7 +16,7 @@ from mpc_bridge.bench.records import (
     spent,
     summarise,
 )
-from mpc_bridge.runtime.meter import PHASES
+from mpc_bridge.runtime.meter import PHASES, SPENT
 from mpc_bridge.security import ThreatModel
 
 PASSIVE = ThreatModel("semi-honest", "honest", 3, 1, "privacy")
@@ -25,9 +25,13 @@ ACTIVE = ThreatModel("malicious", "honest", 3, 1, "security with abort")
 
 def report(parties: int) -> dict[str, Any]:
     """Of an evaluation with two layers."""
-    cost = {"seconds": 0.5, "rounds": 3, "bytes_sent": [10] * parties, "messages": [1] * parties}
-    return {"schema": "mpc-bridge-report/1", "phases": {phase: cost for phase in PHASES},
-            "layers": [{"name": name, "op": "conv2d", "activations": 7, **cost} for name in ("a", "b")],
+    brief = {"seconds": 0.5, "rounds": 3, "bytes_sent": [10] * parties}
+    cost = {**brief, "messages": [1] * parties, "and_gates": 5, "ring_multiplications": 6,
+            "correlations": {"and_triples": 5}}
+    return {"schema": "mpc-bridge-report/1", "samples": 1,
+            "phases": {phase: {**cost, "round_bytes": [[3, 2], [4, 1]]} for phase in PHASES},
+            "layers": [{"name": name, "op": "conv2d", "activations": 7, **cost, "phases": dict.fromkeys(SPENT, brief)}
+                       for name in ("a", "b")],
             "peak_memory_bytes": [1000] * parties, "helper": None, "soundness_bits": 41.0}
 
 
@@ -42,7 +46,7 @@ def results() -> Results:
     """Done, failed with one repetition kept, waiting, refused, predicted."""
     models = tuple(ModelRecord(name, f"{name}.tflite", "00" * 32, "tflite", "litert", 1000, 14,
                                InputRecord("random", "11" * 32), 1) for name in ("tiny", "small"))
-    networks = (NetworkRecord("local", None, None), NetworkRecord("wan", 0.04, 1e8))
+    networks = (NetworkRecord("local", None, None), NetworkRecord("wan", 0.04, 100_000_000))
     full = tuple(repetition(seconds) for seconds in (1.0, 3.0, 1.5))
     reason = Reason("PeerLost", "party 1 was killed by SIGKILL", "party 1, online", "")
     unsupported = Reason("UnsupportedCombinationError", "backend rep3-mac cannot run 1 of 9 steps", "", "")

@@ -20,11 +20,10 @@ from mpc_bridge.bench.report_check import check_report
 from mpc_bridge.bench.typed_json import decode, encode, line, parse
 from mpc_bridge.errors import MpcBridgeError, ResultsError, UsageError
 from mpc_bridge.runtime.meter import PHASES
+from mpc_bridge.runtime.meter import SPENT as SPENT
 from mpc_bridge.security import Preprocessing, ThreatModel
 
 SCHEMA = "mpc-bridge-bench/1"
-#: What an evaluation spends after setup, which is paid once per model and group of parties.
-SPENT = tuple(phase for phase in PHASES if phase != "setup")
 #: Of a results file: a hundred times the largest in use.
 MAX_FILE_BYTES = 1 << 28
 
@@ -67,7 +66,7 @@ class NetworkRecord:
 
     name: str
     rtt_seconds: float | None
-    bandwidth_bits_per_second: float | None
+    bandwidth_bits_per_second: int | None
 
 
 @dataclass(frozen=True)

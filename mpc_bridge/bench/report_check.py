@@ -1,64 +1,107 @@
-"""Whether a stored report has what readers of a results file rely on."""
+"""Whether a stored report has what readers of a results file rely on: each key of an evaluation's report, by its type.
+
+Later versions add keys, and those are let through as they are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from mpc_bridge.bench.typed_json import decode
 from mpc_bridge.errors import ResultsError
-from mpc_bridge.runtime.meter import PHASES
+from mpc_bridge.runtime.meter import PHASES, SPENT
+
+
+@dataclass(frozen=True)
+class _Served:
+    """What a helper did in a phase."""
+
+    seconds: float
+    bytes_sent: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Brief(_Served):
+    """What a layer cost in a phase."""
+
+    rounds: int
+
+
+@dataclass(frozen=True)
+class _Cost(_Brief):
+    and_gates: int
+    ring_multiplications: int
+    correlations: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Phase(_Cost):
+    round_bytes: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Layer(_Cost):
+    name: str
+    op: str
+    activations: int
+    phases: dict[str, _Brief]
+
+
+@dataclass(frozen=True)
+class _Helper:
+    name: str
+    phases: dict[str, _Served]
+
+
+@dataclass(frozen=True)
+class _Report:
+    samples: int
+    phases: dict[str, _Phase]
+    layers: tuple[_Layer, ...]
+    peak_memory_bytes: tuple[int, ...]
+    soundness_bits: float | None
+    helper: _Helper | None
 
 
 def check_report(report: dict[str, Any], parties: int, where: str) -> int:
-    """How many layers it has. Later versions only add keys; those that every version has are checked.
+    """How many layers it has.
 
     Raises:
-        ResultsError: a key is missing or of another kind; a count is negative, or not of so many parties.
+        ResultsError: a key is missing or of another type; a number is negative, or there is not one for each party.
     """
-    phases = _table(report, "phases", where)
-    for phase in PHASES:
-        _cost(_table(phases, phase, f"{where}.phases"), parties, f"{where}.phases.{phase}")
-    layers = report.get("layers")
-    if not isinstance(layers, list):
-        raise _wrong(f"{where}.layers")
-    for index, layer in enumerate(layers):
-        place = f"{where}.layers[{index}]"
-        if not isinstance(layer, dict) or not all(isinstance(layer.get(key), str) for key in ("name", "op")):
-            raise _wrong(place)
-        _counts([layer.get("activations")], f"{place}.activations")
-        _cost(layer, parties, place)
-    memory = report.get("peak_memory_bytes")
-    if not isinstance(memory, list) or len(memory) != parties:
-        raise _wrong(f"{where}.peak_memory_bytes")
-    _counts(memory, f"{where}.peak_memory_bytes")
-    if report.get("helper") is not None:
-        served = _table(_table(report, "helper", where), "phases", f"{where}.helper")
-        for phase in PHASES:
-            cost = _table(served, phase, f"{where}.helper.phases")
-            _cost({"rounds": 0, **cost}, parties, f"{where}.helper.phases.{phase}")
-    return len(layers)
+    found = decode(_Report, report, where, exact=False)
+    costs = [*_of(PHASES, found.phases, f"{where}.phases")]
+    for index, layer in enumerate(found.layers):
+        costs += [layer, *_of(SPENT, layer.phases, f"{where}.layers[{index}].phases")]
+    if found.helper is not None:
+        costs += _of(PHASES, found.helper.phases, f"{where}.helper.phases")
+    if not all(len(counts) == parties for counts in (found.peak_memory_bytes, *(cost.bytes_sent for cost in costs))):
+        raise _wrong(where, f"of {parties} parties")
+    if not all(len(pair) == 2 for phase in found.phases.values() for pair in phase.round_bytes):
+        raise _wrong(f"{where}.phases", "with pairs of bytes and rounds")
+    if min(_numbers(asdict(found)), default=0) < 0:
+        raise _wrong(where, "without a negative number")
+    return len(found.layers)
 
 
-def _cost(cost: dict[str, Any], parties: int, where: str) -> None:
-    seconds, sent = cost.get("seconds"), cost.get("bytes_sent")
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds >= 0:
-        raise _wrong(f"{where}.seconds")
-    if not isinstance(sent, list) or len(sent) != parties:
-        raise _wrong(f"{where}.bytes_sent")
-    _counts([cost.get("rounds"), *sent], where)
+def _of(names: tuple[str, ...], phases: dict[str, Any], where: str) -> list[_Served]:
+    if set(phases) != set(names):
+        raise _wrong(where, f"of the phases {', '.join(names)}")
+    return list(phases.values())
 
 
-def _table(parent: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-    found = parent.get(key)
-    if not isinstance(found, dict):
-        raise _wrong(f"{where}.{key}")
-    return found
+def _numbers(value: object) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, (int, float)):
+        yield value
 
 
-def _counts(values: list[Any], where: str) -> None:
-    for value in values:
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise _wrong(where)
-
-
-def _wrong(where: str) -> ResultsError:
-    return ResultsError("not a report of an evaluation", where=where, hint="was the file edited?")
+def _wrong(where: str, wanted: str) -> ResultsError:
+    return ResultsError("not a report of an evaluation", where=where,
+                        hint=f"it should be {wanted}; was the file edited?")

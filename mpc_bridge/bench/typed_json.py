@@ -47,23 +47,24 @@ def parse(text: str | bytes) -> Any:
         raise ResultsError("not a complete JSON file", hint=str(error)[:200]) from None
 
 
-def decode(kind: type[Record], value: object, where: str = "") -> Record:
-    """A dataclass from parsed JSON: every field there, of its type, and no other. Raises ResultsError with the place.
+def decode(kind: type[Record], value: object, where: str = "", exact: bool = True) -> Record:
+    """A dataclass from parsed JSON: every field there, of its type. Raises ResultsError with the place.
 
     Types: str, int, float, bool, ``Any`` (JSON as it is), None, unions, Literal, tuples and string-keyed dicts of
-    these, dataclasses. An integer serves as a float. A field with a default may be absent.
+    these, dataclasses. An integer serves as a float. A field with a default may be absent; with ``exact``, no other
+    key may be there.
     """
-    return cast(Record, _decode(kind, value, where))
+    return cast(Record, _decode(kind, value, where, exact))
 
 
-def _decode(kind: Any, value: Any, where: str) -> Any:
+def _decode(kind: Any, value: Any, where: str, exact: bool) -> Any:
     if kind is Any:
         return value
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _decode(next(one for one in arguments if one is not type(None)), value, where)
+        return _decode(next(one for one in arguments if one is not type(None)), value, where, exact)
     if origin is Literal:
         if not any(type(value) is type(one) and value == one for one in arguments):
             _refuse(where, f"one of {', '.join(map(str, arguments))}")
@@ -71,13 +72,13 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list):
             _refuse(where, "a list")
-        return tuple(_decode(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+        return tuple(_decode(arguments[0], item, f"{where}[{index}]", exact) for index, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, dict):
             _refuse(where, "an object")
-        return {key: _decode(arguments[1], item, f"{where}.{key[:50]}") for key, item in value.items()}
+        return {key: _decode(arguments[1], item, f"{where}.{key[:50]}", exact) for key, item in value.items()}
     if is_dataclass(kind):
-        return _fields(kind, value, where)
+        return _fields(kind, value, where, exact)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, kind) or isinstance(value, bool) and kind is not bool:
@@ -85,18 +86,18 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
-def _fields(kind: Any, value: Any, where: str) -> Any:
+def _fields(kind: Any, value: Any, where: str, exact: bool) -> Any:
     if not isinstance(value, dict):
         _refuse(where, "an object")
     hints = get_type_hints(kind)
     declared = {_key(item): item for item in fields(kind)}
     for key in value:
-        if key not in declared:
+        if exact and key not in declared:
             _refuse(where, f"without {key[:50]!r}")
     found = {}
     for key, item in declared.items():
         if key in value:
-            found[item.name] = _decode(hints[item.name], value[key], f"{where}.{key}".lstrip("."))
+            found[item.name] = _decode(hints[item.name], value[key], f"{where}.{key}".lstrip("."), exact)
         elif item.default is MISSING:
             _refuse(where, f"with {key!r}")
     return kind(**found)
