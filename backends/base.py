@@ -74,6 +74,9 @@ class MaskedOwner(Owner, Protocol):
 class Engine(Protocol):
     """One party's evaluator of Programs. Called in program order; every method may talk through the session.
 
+    Rounds, bytes and seconds are counted by themselves. Secure products, and the correlated randomness that they use
+    up, are in the report if the engine says them (``session.meter.count_work``, by the definitions of
+    ``runtime.meter.Work``): once per operation on a tensor, the same at every party.
     An engine that checks others may have ``soundness_bits``: -log2 of the chance that cheating went unnoticed so far.
     """
 

@@ -18,7 +18,8 @@ def test_nothing_else_named_picks_a_working_default_and_says_what_it_trusts(run:
     assert "a dealer: a process of its own that sees no data; trusted to deal what it should" in done.stdout
     assert "(sigma 52)" in done.stdout
     assert "equal: every output value" in done.stdout
-    assert "the dealer" in done.stdout.splitlines()[-3]
+    assert "the dealer" in done.stdout.splitlines()[-4]
+    assert "AND gates, 1 797 888 ring multiplications" in done.stdout.splitlines()[-2]
 
 
 @pytest.mark.parametrize(("security", "backend"), [("semi-honest", "additive"), ("malicious", "spdz2k")])

@@ -24,13 +24,14 @@ def print_summary(
     input_notes: Sequence[str],
     labels: Sequence[int] | None = None,
 ) -> None:
-    """Prediction, threat model, who learns what, cost per phase, comparison with the reference."""
+    """Prediction, threat model, who learns what, cost per phase, work, comparison with the reference."""
     _head(report, input_notes)
     emit("")
     _predictions(report, outputs, labels)
     emit("")
     _costs(report)
     emit("")
+    _work(report)
     emit(reference_line(report))
 
 
@@ -132,6 +133,14 @@ def _predictions(
     if report["accuracy"] is not None:
         found = report["accuracy"]
         emit(f"\ntop-1   {found['right']} of {found['labelled']} right, {found['top1']:.2%}")
+
+
+def _work(report: Report) -> None:
+    """One line: what was computed under protection, over all samples; none where nothing is protected."""
+    spent = [phase for name, phase in report["phases"].items() if name != "setup"]
+    gates, products = (sum(phase[key] for phase in spent) for key in ("and_gates", "ring_multiplications"))
+    if gates or products:
+        emit(f"work        {grouped(gates)} AND gates, {grouped(products)} ring multiplications")
 
 
 def _costs(report: Report) -> None:
