@@ -92,8 +92,9 @@ class Additive:
         self._source.start_sample()
 
     def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
-        """What the plan holds is what will run."""
+        """What the plan holds is what will run. Gates are counted ahead, too."""
         for circuit in self._plan.circuits():
+            and_gates(circuit, self.right_is_public)
             self._program(circuit)
 
     def _program(self, circuit: Circuit) -> Microprogram:

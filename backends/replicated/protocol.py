@@ -78,11 +78,13 @@ class Rep3:
         self._keys = own + bytes(received)
 
     def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
-        """A small tensor needs only the one role that this party plays in it."""
+        """A small tensor needs only the one role that this party plays in it. Gates are counted ahead, too."""
         for run in two_sided:
+            and_gates(run.circuit)
             for part in thirds(run.size, run.turn):
                 self._program(run.circuit, part.role(self.party))
         for circuit in plain:
+            and_gates(circuit)
             self._program(circuit, self.party)
 
     def _program(self, circuit: Circuit, role: int) -> Microprogram:

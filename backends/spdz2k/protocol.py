@@ -102,8 +102,9 @@ class Spdz2k:
         self._source.start_sample()
 
     def warm(self, two_sided: Sequence[TwoSided], plain: Sequence[Circuit]) -> None:
-        """What the plan holds is what will run."""
+        """What the plan holds is what will run. Gates are counted ahead, too."""
         for circuit in self._plan.circuits():
+            and_gates(circuit, right_is_public=True)
             self._circuits.compile(circuit)
 
     # Owners ---------------------------------------------------------------------------------------------------------
