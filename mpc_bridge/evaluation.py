@@ -89,7 +89,7 @@ def evaluate(circuit: Circuit, inputs: npt.ArrayLike | Sequence[npt.ArrayLike], 
     return Result(run.outputs, CostReport.of(run.reports, run.program, circuit), matches, choice.threat_model,
                   choice.name, choice.device, transport, len(arrays[0]), circuit, run.program,
                   soundness_bits=min(checked, default=None), helper=_helper_cost(choice.backend, run.helper),
-                  network=None if network is None else network.name, **stated)
+                  launcher=run.launcher, network=None if network is None else network.name, **stated)
 
 
 def _check_owner(choice: Choice, wanted: int | None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -63,11 +63,13 @@ class CostReport:
         phases: all four, always.
         round_bytes: by phase, how many rounds had how many bytes as what one party, the one that sent most, sent to all
             others together; of parties' rounds those are compared that come at the same place by size.
+        flights: the same for trips of messages that somebody waits for (``CostMeter.flights``).
         peak_memory_bytes: by party.
     """
 
     phases: dict[str, PhaseCost]
     round_bytes: dict[str, dict[int, int]]
+    flights: dict[str, dict[int, int]]
     layers: tuple[LayerCost, ...]
     peak_memory_bytes: tuple[int, ...]
 
@@ -76,6 +78,7 @@ class CostReport:
         """From one report per party."""
         return cls({phase: _merge([report.phases[phase] for report in reports]) for phase in PHASES},
                    {phase: rounds.largest([report.round_bytes[phase] for report in reports]) for phase in PHASES},
+                   {phase: rounds.largest([report.flights[phase] for report in reports]) for phase in PHASES},
                    _layers(reports, program, circuit), tuple(report.peak_memory_bytes for report in reports))
 
 
@@ -115,6 +118,7 @@ class Result:
         preprocessing_trust: what that means in words, where no helper's own words say it.
         model_owner: the party that holds the weights in the clear; None where no party does.
         helper: the process that served the parties (a dealer), None without one.
+        launcher: by phase, what the launcher sent to whom, and as rounds how often parties waited for its answer.
         network: what it ran on in place of this machine's own loopback or Unix sockets; None for those.
         sigma, soundness_bits: statistical parameter, and -log2 of a cheater's chance; None when nothing is checked.
     """
@@ -135,6 +139,7 @@ class Result:
     sigma: int | None = None
     soundness_bits: float | None = None
     helper: HelperCost | None = None
+    launcher: Mapping[str, Cost] = field(default_factory=dict)
     network: str | None = None
 
     def report(self) -> dict[str, Any]:
@@ -162,17 +167,24 @@ class Result:
             "sigma": self.sigma,
             "soundness_bits": self.soundness_bits,
             "matches_reference": self.matches_reference,
-            "phases": {name: {**_json(cost), "round_bytes": [[*pair] for pair in self.cost.round_bytes[name].items()]}
+            "phases": {name: {**_json(cost), "round_bytes": [[*pair] for pair in self.cost.round_bytes[name].items()],
+                              "flights": [[*pair] for pair in self.cost.flights[name].items()]}
                        for name, cost in self.cost.phases.items()},
             "layers": [{"name": layer.name, "op": layer.op, "activations": layer.activations, **_json(layer.cost),
                         "phases": {name: _brief(cost) for name, cost in layer.phases.items()}}
                        for layer in self.cost.layers],
             "peak_memory_bytes": list(self.cost.peak_memory_bytes),
             "helper": None if self.helper is None else self.helper.json(self.threat_model.parties),
+            "launcher": {"phases": {name: {"bytes_sent": [cost.bytes_to.get(member, 0) for member in self._members()],
+                                           "waits": cost.rounds} for name, cost in self.launcher.items()}},
             "machine": machine(),
             "versions": versions(),
             "command": shlex.join(sys.argv),
         }
+
+    def _members(self) -> range:
+        """The parties, and the helper last."""
+        return range(self.threat_model.parties + (self.helper is not None))
 
 
 def _merge(costs: Sequence[Cost]) -> PhaseCost:

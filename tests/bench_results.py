@@ -29,7 +29,9 @@ def report(parties: int) -> dict[str, Any]:
     cost = {**brief, "messages": [1] * parties, "and_gates": 5, "ring_multiplications": 6,
             "correlations": {"and_triples": 5}}
     return {"schema": "mpc-bridge-report/1", "samples": 1,
-            "phases": {phase: {**cost, "round_bytes": [[3, 2], [4, 1]]} for phase in PHASES},
+            "phases": {phase: {**cost, "round_bytes": [[3, 2], [4, 1]], "flights": [[3, 1], [7, 1]]}
+                       for phase in PHASES},
+            "launcher": {"phases": {phase: {"bytes_sent": [20] * parties, "waits": 1} for phase in PHASES}},
             "layers": [{"name": name, "op": "conv2d", "activations": 7, **cost, "phases": dict.fromkeys(SPENT, brief)}
                        for name in ("a", "b")],
             "peak_memory_bytes": [1000] * parties, "helper": None, "soundness_bits": 41.0}

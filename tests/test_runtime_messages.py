@@ -26,7 +26,7 @@ JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st
                     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from([
                         "circuit", "reveal", "digest", "progress", "class", "what", "where", "hint", "phases",
                         *PHASES, "rounds", "messages", "seconds", "bytes_to", "work", "and_gates", "correlations",
-                        "ring_multiplications", "round_bytes", "layer_phases", "peak_memory_bytes"]), inner))
+                        "ring_multiplications", "round_bytes", "flights", "layer_phases", "peak_memory_bytes"]), inner))
 PAYLOADS = st.binary() | JSON.map(lambda value: json.dumps(value).encode())
 
 
@@ -61,6 +61,7 @@ def test_reports_survive_the_wire() -> None:
     assert PartyReport.decode(bytearray(report.encode()), 0) == report
     assert report.layers["conv"].bytes_sent == 45  # setup is in no layer
     assert report.layers["conv"].work.and_gates == 21 and report.round_bytes["setup"] == {10: 1}
+    assert report.flights["online"] == {10: 1}
 
 
 def test_no_party_reports_a_soundness_that_compares_with_nothing() -> None:

@@ -73,6 +73,36 @@ def test_a_round_is_what_goes_to_all_peers_together() -> None:
     assert all(meter.round_bytes("setup") == {} for meter in meters)
 
 
+def test_a_flight_is_what_somebody_waits_for() -> None:
+    """Messages that follow one another in one direction are one; each answer is one, and so is each exchange."""
+    def party(session: Session) -> CostMeter:
+        def to(receiver: int, *sizes: int) -> None:
+            for size in sizes:
+                if session.party == receiver:
+                    session.exchange({}, {1 - receiver: [bytearray(size)]})
+                else:
+                    session.exchange({receiver: [bytes(size)]}, {})
+
+        peer = 1 - session.party
+        to(1, 10, 20, 30)
+        to(0, 5)
+        to(1, 7)
+        for _ in range(2):
+            session.exchange({peer: [b"abc"]}, {peer: [bytearray(3)]})
+        to(0, 100)
+        session.exchange({}, {})
+        to(0, 200)
+        with session.meter.phase("verification"):
+            to(0, 1)
+        return session.meter
+
+    for meter in run_parties([cpu_device() for _ in range(2)], party):
+        assert meter.flights("online") == {
+            3 * HEADER + 60: 1, HEADER + 5: 1, HEADER + 7: 1, HEADER + 3: 2, 2 * HEADER + 300: 1}
+        assert meter.flights("verification") == {HEADER + 1: 1} and meter.flights("setup") == {}
+        assert meter.phase_cost("online").rounds == 10
+
+
 def filled() -> CostMeter:
     meter = CostMeter()
     for phase in SPENT:
@@ -100,10 +130,11 @@ def test_work_belongs_to_its_phase_and_layer() -> None:
 REPORT = json.loads(PartyReport.of(filled(), 0).encode())
 
 
+@pytest.mark.parametrize("key", ["round_bytes", "flights"])
 @pytest.mark.parametrize("value", [{"5": 0}, {"-5": 1}, {"5": -1}, {"x": 1}, [[5, 1]], None,
                                    {str(size): 1 for size in range(rounds.SIZES + 1)}])
-def test_what_is_no_histogram_is_refused(value: object) -> None:
-    report = {**REPORT, "round_bytes": {**REPORT["round_bytes"], "online": value}}
+def test_what_is_no_histogram_is_refused(key: str, value: object) -> None:
+    report = {**REPORT, key: {**REPORT[key], "online": value}}
     with pytest.raises(MalformedFrame, match="party 1 sent an unreadable cost report"):
         PartyReport.decode(bytearray(json.dumps(report).encode()), 1)
 

@@ -39,6 +39,7 @@ class _Cost(_Brief):
 @dataclass(frozen=True)
 class _Phase(_Cost):
     round_bytes: tuple[tuple[int, ...], ...]
+    flights: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,19 @@ class _Helper:
 
 
 @dataclass(frozen=True)
+class _Answers:
+    """What the launcher did in a phase."""
+
+    bytes_sent: tuple[int, ...]
+    waits: int
+
+
+@dataclass(frozen=True)
+class _Launcher:
+    phases: dict[str, _Answers]
+
+
+@dataclass(frozen=True)
 class _Report:
     samples: int
     phases: dict[str, _Phase]
@@ -63,6 +77,7 @@ class _Report:
     peak_memory_bytes: tuple[int, ...]
     soundness_bits: float | None
     helper: _Helper | None
+    launcher: _Launcher
 
 
 def check_report(report: dict[str, Any], parties: int, where: str) -> int:
@@ -79,7 +94,9 @@ def check_report(report: dict[str, Any], parties: int, where: str) -> int:
         costs += _of(PHASES, found.helper.phases, f"{where}.helper.phases")
     if not all(len(counts) == parties for counts in (found.peak_memory_bytes, *(cost.bytes_sent for cost in costs))):
         raise _wrong(where, f"of {parties} parties")
-    if not all(len(pair) == 2 for phase in found.phases.values() for pair in phase.round_bytes):
+    if set(found.launcher.phases) != set(PHASES) or not found.samples:
+        raise _wrong(f"{where}.launcher", "of all phases and at least one sample")
+    if not all(len(pair) == 2 for phase in found.phases.values() for pair in (*phase.round_bytes, *phase.flights)):
         raise _wrong(f"{where}.phases", "with pairs of bytes and rounds")
     if min(_numbers(asdict(found)), default=0) < 0:
         raise _wrong(where, "without a negative number")

@@ -6,8 +6,8 @@ weight, an input or an output in the clear.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -22,9 +22,10 @@ from mpc_bridge.lowering import canonicalise, lower, model_outputs, stored_input
 from mpc_bridge.lowering.program import Input, Output, Program
 from mpc_bridge.runtime.links import PartyLinks
 from mpc_bridge.runtime.messages import REPORT_LIMIT, Job, PartyReport, digest, tag_of
+from mpc_bridge.runtime.meter import PHASES, Cost, CostMeter
 from mpc_bridge.runtime.processes import Network, PartyProcesses, Tap, Transport
 from mpc_bridge.runtime.session import DEFAULT_TIMEOUT
-from mpc_bridge.runtime.transport import Kind
+from mpc_bridge.runtime.transport import HEADER_BYTES, Kind
 
 Array = npt.NDArray[np.generic]
 IntArray = npt.NDArray[np.int64]
@@ -63,12 +64,14 @@ class RunResult:
             (int64 indices with ``reveal="argmax"``).
         reports: by party; totals over all samples.
         helper: of the backend's helper process, None without one.
+        launcher: by phase, what the launcher sent to whom; its rounds are how often the parties waited for its answer.
     """
 
     outputs: tuple[Array, ...]
     program: Program
     reports: tuple[PartyReport, ...]
     helper: PartyReport | None = None
+    launcher: Mapping[str, Cost] = field(default_factory=dict)
 
 
 class PartyTraceback(Exception):
@@ -112,8 +115,7 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
                 on_start(processes.pids())
             links = PartyLinks(processes.connect(), parties, run.frame_limit(), timeout,
                                (run.samples + 1) * len(program.steps), run.on_progress, processes.obituary)
-            links.send(Kind.CIRCUIT, 0, [job.encode()] * links.members)
-            run.share_weights(links)
+            run.set_up(links, job)
             outputs = [run.sample(links, sample, [array[sample] for array in inputs])
                        for sample in range(run.samples)]
             links.send(Kind.FINISH, 0, [b""] * links.members)
@@ -123,7 +125,7 @@ def evaluate_local(circuit: Circuit, inputs: Sequence[Array], backend: Backend, 
             complaints = processes.complaints()
             raise error from (PartyTraceback(complaints) if complaints else None)
     return RunResult(tuple(np.stack(arrays) for arrays in zip(*outputs, strict=True)), program, reports[:parties],
-                     reports[parties] if helper else None)
+                     reports[parties] if helper else None, {phase: run.meter.phase_cost(phase) for phase in PHASES})
 
 
 def _sample_count(circuit: Circuit, inputs: Sequence[Array]) -> int:
@@ -148,7 +150,10 @@ class _Run:
     def __init__(self, circuit: Circuit, program: Program, owner: Owner, parties: int, samples: int,
                  progress: OnProgress | None, prepares: bool) -> None:
         self.samples = samples
+        self.meter = CostMeter()
         self._prepares = prepares
+        #: in which phase a party is while it waits for the first byte of such a message (``Party._read``)
+        self._waiting = {Kind.WEIGHT: "setup", Kind.INPUT: "preprocessing" if prepares else "online"}
         self._circuit = circuit
         self._program = program
         self._owner = owner
@@ -168,26 +173,34 @@ class _Run:
                       for steps in self._inputs.values() for _, step in steps for party in range(self._parties)]
         return max([REPORT_LIMIT, *sizes])
 
-    def share_weights(self, links: PartyLinks) -> None:
-        """One tensor at a time, in program order, so that never more than one tensor's shares are held here."""
-        weights = canonicalise(self._circuit, self._program)
-        steps = self._inputs["model"]
-        for done, (index, step) in enumerate(steps):
-            self.tell("setup", done, len(steps), step.layer)
-            self._share(links, Kind.WEIGHT, tag_of(0, index), step, weights[step.source])
-        links.gather(Kind.READY, 0, everybody=True)
+    def set_up(self, links: PartyLinks, job: Job) -> None:
+        """The job, then the weights: one tensor at a time, in program order, so that never more than one tensor's
+        shares are held here.
+        """
+        with self.meter.phase("setup"):
+            self._send(links, Kind.CIRCUIT, 0, [job.encode()] * links.members)
+            weights = canonicalise(self._circuit, self._program)
+            steps = self._inputs["model"]
+            for done, (index, step) in enumerate(steps):
+                self.tell("setup", done, len(steps), step.layer)
+                self._share(links, Kind.WEIGHT, tag_of(0, index), step, weights[step.source])
+            links.gather(Kind.READY, 0, everybody=True)
         self.tell("setup", len(steps), len(steps))
 
     def sample(self, links: PartyLinks, sample: int, inputs: Sequence[Array]) -> list[Array]:
         """Share one sample's inputs, put its outputs together, and do the receiver's own work after the reveal."""
         stored = stored_inputs(self._circuit, self._program, inputs)
         self.tell("online", 0, len(self._program.steps), sample=sample)
-        links.send(Kind.SAMPLE, sample, [b""] * links.members)
-        if self._prepares:
-            # preprocessing is over before an input share is on its way
-            links.gather(Kind.READY, sample)
-        for index, entering in self._inputs["data"]:
-            self._share(links, Kind.INPUT, tag_of(sample, index), entering, stored[entering.source])
+        with self.meter.phase(self._waiting[Kind.INPUT]):
+            self._send(links, Kind.SAMPLE, sample, [b""] * links.members)
+            if self._prepares:
+                # preprocessing is over before an input share is on its way
+                links.gather(Kind.READY, sample)
+                if not isinstance(self._owner, MaskedOwner):
+                    self.meter.count_round()
+        with self.meter.phase("online"):
+            for index, entering in self._inputs["data"]:
+                self._share(links, Kind.INPUT, tag_of(sample, index), entering, stored[entering.source])
         revealed: dict[int, IntArray] = {}
         for index, step in self._outputs:
             gathered = [bytes(payload) for payload in links.gather(Kind.OUTPUT, tag_of(sample, index))]
@@ -199,10 +212,17 @@ class _Run:
         """Send the parties' messages for one value, once they have said how to mask it where they have to."""
         value = self._program.values[step.output]
         if isinstance(self._owner, MaskedOwner):
-            masks = [bytes(payload) for payload in links.gather(Kind.MASK, tag)]
-            links.send(kind, tag, self._owner.share(value, tensor, masks))
+            with self.meter.phase(self._waiting[kind]):
+                masks = [bytes(payload) for payload in links.gather(Kind.MASK, tag)]
+                self.meter.count_round()
+            self._send(links, kind, tag, self._owner.share(value, tensor, masks))
         else:
-            links.send(kind, tag, self._owner.share(value, tensor))
+            self._send(links, kind, tag, self._owner.share(value, tensor))
+
+    def _send(self, links: PartyLinks, kind: Kind, tag: int, messages: Sequence[bytes]) -> None:
+        links.send(kind, tag, messages)
+        for member, message in enumerate(messages):
+            self.meter.count_message(member, HEADER_BYTES + len(message))
 
     def on_progress(self, party: int, tag: int, bytes_sent: int) -> None:
         """A party's progress frame; party 0 speaks for all but for the bytes."""

@@ -141,12 +141,14 @@ class PartyReport:
     Attributes:
         phases: by phase, all four.
         round_bytes: by phase, how many rounds had how many bytes (:mod:`~mpc_bridge.runtime.rounds`).
+        flights: by phase, the same for flights (``CostMeter.flights``).
         layer_phases: by layer and phase, all but setup.
         soundness_bits: what its engine computed from the checks it made, None without any.
     """
 
     phases: Mapping[str, Cost]
     round_bytes: Mapping[str, Mapping[int, int]]
+    flights: Mapping[str, Mapping[int, int]]
     layer_phases: Mapping[str, Mapping[str, Cost]]
     peak_memory_bytes: int
     soundness_bits: float | None = None
@@ -166,6 +168,7 @@ class PartyReport:
         """What ``meter`` has counted."""
         return cls({phase: meter.phase_cost(phase) for phase in PHASES},
                    {phase: meter.round_bytes(phase) for phase in PHASES},
+                   {phase: meter.flights(phase) for phase in PHASES},
                    {layer: {phase: meter.layer_cost(layer, phase) for phase in SPENT} for layer in meter.layers()},
                    peak_memory_bytes, soundness_bits)
 
@@ -180,7 +183,8 @@ class PartyReport:
             # NaN would win every comparison with what honest parties say
             report = json.loads(payload, parse_constant=_refused)
             return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
-                       {phase: _round_bytes(report["round_bytes"][phase]) for phase in PHASES},
+                       {phase: _histogram(report["round_bytes"][phase]) for phase in PHASES},
+                       {phase: _histogram(report["flights"][phase]) for phase in PHASES},
                        {str(layer): {phase: _cost(costs[phase]) for phase in SPENT}
                         for layer, costs in report["layer_phases"].items()},
                        int(report["peak_memory_bytes"]),
@@ -205,7 +209,7 @@ def _work(report: Mapping[str, Any]) -> Work:
     return Work(int(report["and_gates"]), int(report["ring_multiplications"]), correlations)
 
 
-def _round_bytes(report: Mapping[str, Any]) -> dict[int, int]:
+def _histogram(report: Mapping[str, Any]) -> dict[int, int]:
     found = {int(size): int(count) for size, count in report.items()}
     if len(found) > rounds.SIZES or any(size < 0 or count < 1 for size, count in found.items()):
         raise ValueError("this is no histogram")

@@ -105,6 +105,10 @@ class CostMeter:
     def __init__(self) -> None:
         self._costs: dict[tuple[str, str], Cost] = {}
         self._round_bytes: dict[str, dict[int, int]] = {phase: {} for phase in PHASES}
+        self._flights: dict[str, dict[int, int]] = {phase: {} for phase in PHASES}
+        #: the flight that may go on: its phase, whether this party sends, and receives, in it; and its bytes so far
+        self._way: tuple[str, bool, bool] | None = None
+        self._way_bytes = 0
         self._phases: list[str] = []
         self._layers: list[str] = [NO_LAYER]
         self._current: Cost | None = None
@@ -151,11 +155,24 @@ class CostMeter:
         self._since = now
         self._current = self._costs.setdefault((self._phases[-1], self._layers[-1]), Cost()) if self._phases else None
 
-    def count_round(self, size: int = 0) -> None:
-        """One exchange happened, in which ``size`` bytes went to all peers together, framing included."""
+    def count_round(self, sent: int = 0, received: int = 0) -> None:
+        """One exchange happened, in which ``sent`` bytes went to all peers together, framing included, and ``received``
+        bytes came from the peer that sent most.
+        """
         assert self._current is not None, "communication outside any phase"
         self._current.rounds += 1
-        rounds.count(self._round_bytes[self._phases[-1]], size)
+        rounds.count(self._round_bytes[self._phases[-1]], sent)
+        if sent or received:
+            way = (self._phases[-1], sent > 0, received > 0)
+            if way != self._way or (sent and received):
+                self._land()
+                self._way = way
+            self._way_bytes += max(sent, received)
+
+    def _land(self) -> None:
+        if self._way is not None:
+            rounds.count(self._flights[self._way[0]], self._way_bytes)
+        self._way, self._way_bytes = None, 0
 
     def count_message(self, peer: int, size: int) -> None:
         """A frame of ``size`` bytes, framing included, was handed to the socket of ``peer``."""
@@ -179,6 +196,15 @@ class CostMeter:
     def round_bytes(self, phase: str) -> dict[int, int]:
         """How many of a phase's rounds had how many bytes (:mod:`~mpc_bridge.runtime.rounds`)."""
         return dict(self._round_bytes[phase])
+
+    def flights(self, phase: str) -> dict[int, int]:
+        """How many of a phase's flights had how many bytes, as what this party sent or received, whichever was more.
+
+        A flight is a trip of messages that somebody waits for: on a network, half a round-trip time. A round is one;
+        rounds in which this party only sends, one after the other, are one together, and so where it only receives.
+        """
+        self._land()
+        return dict(self._flights[phase])
 
     def layer_cost(self, layer: str, *phases: str) -> Cost:
         """Total of one layer over these phases; over all but setup, where none is named."""

@@ -49,7 +49,7 @@ from mpc_bridge.runtime.messages import (
 )
 from mpc_bridge.runtime.meter import CLIENT, CostMeter
 from mpc_bridge.runtime.session import Session
-from mpc_bridge.runtime.transport import Channel, Frame, Incoming, Kind, Waiter, receive_frame, send_frame
+from mpc_bridge.runtime.transport import Channel, Frame, Incoming, Kind, Transfer, Waiter, receive_frame, send_frame
 
 if TYPE_CHECKING:
     from mpc_bridge.backends.base import Backend, Engine
@@ -212,7 +212,12 @@ class Party(Member):
             size = self._owner.share_size(program.values[step.output], self._session.party)
             buffer = bytearray(size)
             views = [memoryview(buffer)] if size else []
-            self._waiter.run([Incoming(self._control, kind, tag_of(sample, index), views)])
+            incoming: list[Transfer] = [Incoming(self._control, kind, tag_of(sample, index), views)]
+            if kind == Kind.INPUT and isinstance(self._backend, PreparedBackend):
+                # The launcher sends no input before every party is ready: what this one waits for is preprocessing.
+                with self._meter.phase("preprocessing"):
+                    incoming = self._waiter.advance(incoming)
+            self._waiter.run(incoming)
             if kind == Kind.WEIGHT:
                 self._report(tag_of(0, 0))
             return bytes(buffer)

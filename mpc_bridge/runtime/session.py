@@ -101,11 +101,14 @@ class Session:
                 meter.count_message(peer, outgoing.size)
                 total += outgoing.size
                 transfers.append(outgoing)
-        meter.count_round(total)
+        largest = 0
         for peer, buffers in receives.items():
             views = flatten(buffers)
             if views:
-                transfers.append(Incoming(self._channels[peer], Kind.ROUND, tag, views))
+                incoming = Incoming(self._channels[peer], Kind.ROUND, tag, views)
+                largest = max(largest, incoming.size)
+                transfers.append(incoming)
+        meter.count_round(total, largest)
         try:
             self._waiter.run(transfers)
         except (PeerError, ProtocolAbort) as error:

@@ -258,12 +258,14 @@ class Incoming(_Pending):
     The buffers hold unchecked bytes until then. Raises MalformedFrame as soon as the header is not the expected one.
     """
 
-    __slots__ = ("checked", "count", "expected", "header", "views")
+    __slots__ = ("checked", "count", "expected", "header", "size", "views")
     events = select.POLLIN
 
     def __init__(self, channel: Channel, kind: int, tag: int, views: Sequence[memoryview]) -> None:
         super().__init__(channel)
-        self.expected = encode_header(kind, tag, sum([view.nbytes for view in views]))
+        length = sum([view.nbytes for view in views])
+        self.size = HEADER_BYTES + length
+        self.expected = encode_header(kind, tag, length)
         self.header = bytearray(HEADER_BYTES)
         self.views = [memoryview(self.header), *views]
         self.count = 0
