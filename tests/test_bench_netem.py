@@ -38,8 +38,8 @@ def test_what_tc_is_told() -> None:
     assert wan.segments == 8
     assert netem.discipline(LAN).segments == 4
     assert netem.discipline(Shape("slow", 0.000003, 1000)).qdisc[:3] == ("netem", "delay", "1.5us")
-    assert netem.discipline(Shape("slow", 10.0, 10_000_000)).segments == 1
-    assert netem.discipline(Shape("fast", 10.0, 10**12)).segments == 43
+    assert netem.discipline(Shape("slow", 5.0, 10_000_000)).segments == 1
+    assert netem.discipline(Shape("fast", 5.0, 10**12)).segments == 43
 
 
 def test_a_shape_that_cannot_be_had_is_a_typed_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ LOCAL = "local"
 
 _MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000}
 _BITS = {"kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000, "tbit": 1_000_000_000_000}
-_LONGEST = 10 * _MICROSECONDS["s"]
+#: Beyond that, a handshake takes longer than strangers may (runtime/handshake.py).
+_LONGEST = 5 * _MICROSECONDS["s"]
 _NARROWEST, _WIDEST = _BITS["kbit"], _BITS["tbit"]
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([a-z]{1,4})")
 _HINT = "use local, lan, wan, or a round-trip time and a bandwidth such as 10ms/300mbit"
@@ -26,9 +27,10 @@ class Shape:
 
     Attributes:
         name: ``lan``, ``wan``, or the two numbers as :func:`parse_shape` reads them.
-        rtt: seconds from a message's start to its answer's end between any two members, whole microseconds, 0 to 10;
+        rtt: seconds from a message's start to its answer's end between any two members, whole microseconds, 0 to 5;
             half of it each way.
-        bandwidth: bit/s that each member can send, Ethernet headers included; 1 kbit/s to 1 Tbit/s.
+        bandwidth: bit/s that each member can send, Ethernet headers included; 1 kbit/s to 1 Tbit/s. Much below
+            1 Mbit/s a run needs a longer timeout: see MINIMUM_RATE in runtime/transport.py.
 
     Raises:
         UsageError: a number beyond these limits.
@@ -40,7 +42,7 @@ class Shape:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rtt * _MICROSECONDS["s"] <= _LONGEST:
-            raise UsageError(f"a round-trip time of {self.rtt:g} s is not between 0 and 10 s",
+            raise UsageError(f"a round-trip time of {self.rtt:g} s is not between 0 and 5 s",
                              where=f"network {self.name}", hint=_HINT)
         if not _NARROWEST <= self.bandwidth <= _WIDEST:
             raise UsageError(f"a bandwidth of {self.bandwidth:g} bit/s is not between 1 kbit/s and 1 Tbit/s",
