@@ -119,11 +119,13 @@ def test_nobody_else_reaches_them_and_they_reach_nobody_else() -> None:
             socket.create_server(("0.0.0.0", 0)) as outside, listen(hosts, 0) as inner:
         port = outside.getsockname()[1]
         with hosts.inside(0):
-            assert links() == {"lo", "eth0"}
+            # The one route. (Some kernels put tunnels of their own, which are down, into every namespace.)
+            with open("/proc/thread-self/net/route", encoding="ascii") as routes:
+                assert [line.split()[0] for line in routes][1:] == ["eth0"]
             assert Path("/proc/thread-self/net/if_inet6").read_text() == ""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect(("192.0.2.1", 9))
-            own = probe.getsockname()[0]
+            # This machine's own address; without a route of its own, any.
+            own = probe.getsockname()[0] if probe.connect_ex(("192.0.2.1", 9)) == 0 else "192.0.2.1"
         with pytest.raises(OSError) as caught:
             reach(hosts, 0, (own, port))
         assert caught.value.errno == errno.ENETUNREACH
