@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from mpc_bridge.bench.records import MAX_FILE_BYTES, Results, Spread, as_text, load, save, summarise
-from mpc_bridge.errors import ResultsError, UsageError
+from mpc_bridge.bench.records import MAX_FILE_BYTES, Reason, Results, Spread, as_text, load, save, summarise
+from mpc_bridge.errors import PeerLost, ResultsError, UsageError
 
 from .bench_results import repetition, results
 
@@ -188,3 +188,11 @@ def test_our_own_nan_is_never_written(path: Path) -> None:
     with pytest.raises(ValueError):
         save(path, broken)
     assert not path.exists()
+
+
+def test_a_reason_can_be_written_whatever_a_file_is_called(path: Path) -> None:
+    reason = Reason.of(PeerLost("gone", where="model\udcff.tflite", hint="x" * 10_000))
+    assert reason == Reason("PeerLost", "gone", "model\\udcff.tflite", "x" * 2000)
+    found = results()
+    save(path, replace(found, cells=(*found.cells[:1], replace(found.cells[1], reason=reason), *found.cells[2:])))
+    assert load(path).cells[1].reason == reason

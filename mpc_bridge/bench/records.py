@@ -27,6 +27,11 @@ SCHEMA = "mpc-bridge-bench/1"
 #: Of a results file: a hundred times the largest in use.
 MAX_FILE_BYTES = 1 << 28
 
+#: Of a model's or a network's name, in characters.
+MAX_NAME = 200
+#: Of each line of a reason, in characters.
+MAX_REASON = 2000
+
 Status = Literal["done", "failed", "refused", "waiting", "predicted"]
 Carrier = Literal["unix", "tcp", "netem"]
 JsonObject = dict[str, Any]
@@ -80,8 +85,9 @@ class Reason:
 
     @classmethod
     def of(cls, error: MpcBridgeError) -> Reason:
-        """From the error itself."""
-        return cls(type(error).__name__, error.what, error.where, error.hint)
+        """From the error itself; what is said of thousands of steps is cut short."""
+        lines = (error.what, error.where, error.hint)
+        return cls(type(error).__name__, *(readable(text[:MAX_REASON]) for text in lines))
 
 
 @dataclass(frozen=True)
@@ -200,6 +206,11 @@ class Results:
     schema: Literal["mpc-bridge-bench/1"] = "mpc-bridge-bench/1"
 
 
+def readable(text: str) -> str:
+    """A file name or an argument as text that can be written: bytes that are no UTF-8 are spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def spent(phases: Mapping[str, float]) -> float:
     """Seconds of all phases but setup."""
     return sum(phases[phase] for phase in SPENT)
@@ -248,19 +259,21 @@ def save(path: Path, results: Results) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.unlink(missing_ok=True)
-        with open(partial, "x", encoding="utf-8") as stream:
-            stream.write(as_text(results))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        try:
+            with open(partial, "x", encoding="utf-8") as stream:
+                stream.write(as_text(results))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise UsageError("cannot write the results", where=str(path), hint=error.strerror or str(error)) from None
 
 
@@ -352,7 +365,7 @@ def _phases(values: Mapping[str, float], where: str) -> None:
 def _named(key: str, names: Sequence[str]) -> None:
     _require(len(set(names)) == len(names), key, "of different names")
     for name in names:
-        _require(0 < len(name) <= 200 and name.isprintable(), f"{key}: {name[:50]!r}", "of printable names")
+        _require(0 < len(name) <= MAX_NAME and name.isprintable(), f"{key}: {name[:50]!r}", "of printable names")
 
 
 def _require(holds: bool, where: str, wanted: str) -> None:

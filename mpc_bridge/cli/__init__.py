@@ -2,7 +2,7 @@
 
 ``inputs`` (files to integers), ``files`` (results to files), ``console``, ``summary`` and ``program_text`` (text for
 people), ``progress``, ``failures`` (errors to lines and exit codes), ``options``, ``models``, ``support`` and
-``tables`` (what is supported), and ``evaluation`` (what eval and demo share).
+``tables`` (what is supported), ``evaluation`` (what eval and demo share), and ``bench_*`` (the parts of bench).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from mpc_bridge.cli.backends import backends
+from mpc_bridge.cli.bench import bench
 from mpc_bridge.cli.demo import demo
 from mpc_bridge.cli.eval import evaluate
 from mpc_bridge.cli.failures import run
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("eval", short_help="Evaluate a model on secrets, and say what it cost.")(evaluate)
 app.command("import", short_help="Turn a model file into a .circuit.")(import_model)
 app.command("show", short_help="Print exactly what every party learns about a model.")(show)
+app.command("bench", short_help="Measure what every threat model costs, on every network.")(bench)
 app.command("backends", short_help="List installed backends: against whom, on what.")(backends)
 app.command("demo", short_help="The bundled model on bundled images, three parties.")(demo)
 app.command("ops", short_help="List ops: who reads each, who computes it.")(ops)

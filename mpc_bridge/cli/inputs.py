@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,8 @@ class LoadedInputs:
         return int(self.arrays[0].shape[0])
 
 
-def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) -> LoadedInputs:
+def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None,
+                draw: Callable[[int], bytes] = secrets.token_bytes) -> LoadedInputs:
     """Read one file per model input, or draw random inputs when ``paths`` is empty.
 
     One ``.npz`` may hold all inputs as ``in0``, ``in1``, …; a folder of labelled images fits a model with one input.
@@ -56,6 +57,8 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
         paths: of ``.npy``, ``.npz``, ``.png``, ``.jpg`` or ``.bmp`` files, in the order of the model's inputs; or of
             one folder with a sub-folder of images per class.
         samples: use the first so many; None means all (one when random).
+        draw: so many random bytes. The default's: not secret, but the inputs of a privacy tool should not come from a
+            guessable generator either.
 
     Raises:
         InputError: a file that is missing, unreadable, or does not fit the model.
@@ -63,7 +66,7 @@ def load_inputs(circuit: Circuit, paths: Sequence[Path], samples: int | None) ->
     tensors = [circuit.tensors[index] for index in circuit.inputs]
     if not paths:
         count = samples or 1
-        arrays = tuple(_random(tensor, count) for tensor in tensors)
+        arrays = tuple(_random(tensor, count, draw) for tensor in tensors)
         return LoadedInputs(arrays, tuple(f"{tensor.name}: random" for tensor in tensors), True)
     if len(paths) == len(tensors) == 1 and paths[0].is_dir():
         array, note, labels = read_folder(circuit, circuit.inputs[0], paths[0], samples)
@@ -118,15 +121,14 @@ def _read_one(circuit: Circuit, position: int, path: Path) -> tuple[Array, str]:
     )
 
 
-def _random(tensor: Tensor, samples: int) -> Array:
-    # Not secret, but the inputs of a privacy tool should not come from a guessable generator either.
+def _random(tensor: Tensor, samples: int, draw: Callable[[int], bytes]) -> Array:
     shape = (samples, *tensor.shape)
     count = int(np.prod(shape, dtype=np.int64))
     if tensor.dtype == "float32":
-        bits = np.frombuffer(secrets.token_bytes(4 * count), dtype=np.uint32).reshape(shape)
+        bits = np.frombuffer(draw(4 * count), dtype=np.uint32).reshape(shape)
         return (bits >> np.uint32(8)).astype(np.float32) / np.float32(1 << 23) - np.float32(1)
     width = np.dtype(tensor.dtype).itemsize
-    return np.frombuffer(secrets.token_bytes(width * count), dtype=tensor.dtype).reshape(shape)
+    return np.frombuffer(draw(width * count), dtype=tensor.dtype).reshape(shape)
 
 
 def _npy(path: Path) -> Array:

@@ -1,4 +1,4 @@
-"""Two backends that go wrong on purpose, installed the way a third party's would be (``faulty-1.0.dist-info``)."""
+"""Two backends that go wrong on purpose and one that does not, installed the way a third party's would be (``faulty-1.0.dist-info``)."""
 
 from __future__ import annotations
 
@@ -35,3 +35,7 @@ class Cheated(PlaintextBackend):
 
     def engine(self, session: Session, program: Program) -> CheatedEngine:
         return CheatedEngine(program)
+
+
+class Clear(PlaintextBackend):
+    name = "clear"
