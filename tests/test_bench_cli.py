@@ -79,7 +79,7 @@ def cell(results: Results, backend: str) -> Cell:
 def test_killed_and_interrupted_it_goes_on_where_it_stopped(start: Started, out: Path) -> None:
     words = ("--backend", "plaintext", "--backend", "clear", "--repeat", "5")
     process = start(*words)
-    wait_for(lambda: counted(out, "clear") >= 1, process)
+    wait_for(lambda: counted(out, "plaintext") >= 1, process)  # the second of the two
     with pytest.raises(UsageError, match="another run writes to this file"), Store(out, load(out)):
         pass
     parties = psutil.Process(process.pid).children()
