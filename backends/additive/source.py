@@ -138,12 +138,24 @@ class DealtSource:
         if self._ready or self._waiting:
             raise ValueError("correlated randomness is left over from the sample before")
         self._waiting.extend(batches(demands))
-        ahead = 0
+        ahead = self._fetch() if self._waiting else 0
         while self._waiting and ahead < AHEAD_BYTES:
+            self._keep_step()
             ahead += self._fetch()
 
+    def _keep_step(self) -> None:
+        """The corrected party says that it has come this far: the others wait for it, and slow links take their time.
+
+        One round of one byte, after every batch but the last, whatever is in them.
+        """
+        session, said = self._session, bytearray(1)
+        if session.party == CORRECTED:
+            session.exchange({peer: [said] for peer in session.peers}, {}, label="keeping step")
+        else:
+            session.exchange({}, {CORRECTED: [said]}, label="keeping step")
+
     def _fetch(self) -> int:
-        """Receive the next batch; its bytes."""
+        """Receive the next batch; its bytes, at the party that gets them: all are equally far ahead."""
         batch = self._waiting.popleft()
         device = self._session.device
         corrected = self._session.party == CORRECTED
@@ -154,4 +166,4 @@ class DealtSource:
         for demand, buffer in zip(batch, buffers, strict=True):
             self._ready.append(Ticket(demand, self._domain, buffer))
             self._domain += DOMAINS
-        return sum(map(len, wanted))
+        return sum(demand.size for demand in batch)

@@ -84,7 +84,7 @@ class SealedSource(DealtSource):
         return ticket
 
     def _fetch(self) -> int:
-        """Receive the next batch; its bytes."""
+        """Receive the next batch; the bytes of its corrections, at whichever party."""
         batch = self._waiting.popleft()
         session = self._session
         corrected = session.party == CORRECTED
@@ -97,7 +97,7 @@ class SealedSource(DealtSource):
         for demand, buffer, seal in zip(batch, buffers, seals, strict=True):
             self._ready.append(SealedTicket(demand, self._domain, buffer, bytes(seal)))
             self._domain += DOMAINS
-        return sum(map(len, wanted))
+        return sum(demand.size for demand in batch)
 
 
 class Dealer:

@@ -26,7 +26,10 @@ class Relay:
 
     Attributes:
         streams: (sender, receiver) → everything that was sent, in order; -1 is the launcher.
+        chunk: most bytes that are passed on at a time.
     """
+
+    chunk = _CHUNK
 
     def __init__(self) -> None:
         self.streams: dict[tuple[int, int], bytearray] = defaultdict(bytearray)
@@ -112,7 +115,7 @@ class Relay:
     def _pump(self, source: socket.socket, sink: socket.socket, sender: int, receiver: int) -> None:
         """Until the source ends; then the sink sees the end too."""
         try:
-            while data := source.recv(_CHUNK):
+            while data := source.recv(self.chunk):
                 sink.sendall(self.pass_on(sender, receiver, data))
         except OSError:
             pass
