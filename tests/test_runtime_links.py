@@ -65,6 +65,61 @@ def test_progress_buys_time_for_its_sender_alone(ends: tuple[list[Channel], list
     assert set(seen) == {1}
 
 
+def test_nobody_waits_too_long_while_no_party_has_answered(ends: tuple[list[Channel], list[socket.socket]]) -> None:
+    """Slow links take any time: what bounds it is the patience of a party that keeps to the protocol."""
+    channels, parties = ends
+    made = PartyLinks(channels, len(channels), 100, 0.8, 12, lambda party, tag, sent: None, str)
+    stop = threading.Event()
+    threads = [chatter(party, stop) for party in parties]
+    answers = [threading.Timer(2.0, party.sendall, [encode_header(Kind.OUTPUT, 3, 1) + b"a"]) for party in parties]
+    for answer in answers:
+        answer.start()
+    try:
+        # 40 frames of each, and more than twice the timeout
+        assert made.gather(Kind.OUTPUT, 3) == [b"a", b"a"]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_party_at_work_takes_its_shares_later(ends: tuple[list[Channel], list[socket.socket]]) -> None:
+    channels, parties = ends
+    made = PartyLinks(channels, len(channels), 100, 0.8, 12, lambda party, tag, sent: None, str)
+    message = bytes(64 << 20)
+    stop, taken = threading.Event(), []
+
+    def take() -> None:
+        size = len(encode_header(Kind.WEIGHT, 0, 0)) + len(message)
+        while size:
+            size -= len(parties[1].recv(1 << 20))
+        taken.append(True)
+
+    thread = chatter(parties[1], stop)
+    later = threading.Timer(1.8, lambda: (stop.set(), take()))
+    later.start()
+    try:
+        made.send(Kind.WEIGHT, 0, [b"", message])
+    finally:
+        stop.set()
+        thread.join()
+        later.join()
+    assert taken == [True]
+
+
+def test_a_party_that_takes_nothing_and_says_nothing_is_lost(ends: tuple[list[Channel], list[socket.socket]]) -> None:
+    channels, parties = ends
+    made = PartyLinks(channels, len(channels), 100, 0.8, 12, lambda party, tag, sent: None, str)
+    stop = threading.Event()
+    thread = chatter(parties[0], stop)
+    try:
+        with pytest.raises(PeerTimeout, match="no word from party 1"):
+            made.send(Kind.WEIGHT, 0, [b"", bytes(64 << 20)])
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_progress_ends(ends: tuple[list[Channel], list[socket.socket]]) -> None:
     channels, parties = ends
     made = PartyLinks(channels, len(channels), 100, 0.4, 12, lambda party, tag, sent: None, str)
@@ -95,6 +150,25 @@ def test_a_helper_reports_no_progress(helped: tuple[PartyLinks, list[socket.sock
     members[2].sendall(PROGRESS)
     with pytest.raises(MalformedFrame, match="the dealer reports more progress than there is to make"):
         made.gather(Kind.OUTPUT, 3)
+
+
+def test_a_helper_has_its_time_after_the_parties(helped: tuple[PartyLinks, list[socket.socket]]) -> None:
+    """It deals for them and says nothing meanwhile."""
+    made, members = helped
+    made._waiter.timeout = 0.8
+    stop = threading.Event()
+    threads = [chatter(party, stop) for party in members[:2]]
+    ready = encode_header(Kind.READY, 0, 0)
+    answers = [threading.Timer(after, member.sendall, [ready]) for after, member in zip((1.5, 1.5, 1.9), members,
+                                                                                     strict=True)]
+    for answer in answers:
+        answer.start()
+    try:
+        assert made.gather(Kind.READY, 0, everybody=True) == [b"", b"", b""]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

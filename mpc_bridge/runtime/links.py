@@ -29,8 +29,10 @@ class PartyLinks:
         parties: how many compute.
         limit: greatest payload that any party has reason to send.
         timeout: of the parties; the launcher waits a little longer.
-        progress_limit: how many progress frames a party has reason to send, and a helper has none. Each buys its
-            sender, and nobody else, another ``timeout``, so this bounds how long a party can keep the launcher waiting.
+        progress_limit: how many progress frames a party has reason to send once another party has answered what is
+            gathered, and a helper has none. Each frame buys its sender, and nobody else, another ``timeout``. Before
+            that they are free: slow links may take any time, and a party that keeps to the protocol does not wait for
+            ever for one that does not. So this bounds how long the others can keep the launcher waiting after it.
         on_progress: called for every progress frame.
         obituary: one line on why a party's process ended, for a party that ended without a word.
     """
@@ -47,6 +49,8 @@ class PartyLinks:
         self._readers = [AnyIncoming(channel, self._limit) for channel in self._channels]
         #: a party's next frame, when it came before it was asked for
         self._inbox: dict[int, Frame] = {}
+        #: whether a party has answered what is gathered now
+        self._answered = False
 
     def send(self, kind: Kind, tag: int, messages: Sequence[bytes]) -> None:
         """Send one frame to every party (where there are messages for it, to the helper), all at once.
@@ -66,22 +70,27 @@ class PartyLinks:
     def gather(self, kind: Kind, tag: int, everybody: bool = False) -> list[bytearray]:
         """Wait for one frame of this kind and tag from every party; from ``everybody``: the helper's too, last.
 
+        A helper says nothing while it works, so its time begins when all parties have answered.
+
         Raises:
             MpcBridgeError: of a party that failed meanwhile; the root cause where several did.
         """
         found: dict[int, bytearray] = {}
-        parties = frozenset(range(len(self._channels) if everybody else self._parties))
+        members = frozenset(range(len(self._channels) if everybody else self._parties))
+        parties = frozenset(range(self._parties))
         while True:
-            for party in sorted((self._inbox.keys() & parties) - found.keys()):
+            for party in sorted((self._inbox.keys() & members) - found.keys()):
                 frame = self._inbox.pop(party)
                 if (frame.kind, frame.tag) != (kind, tag):
                     raise MalformedFrame(
                         f"{self._channels[party].label} sent kind {frame.kind}, tag {frame.tag} out of turn",
                         where=f"waiting for kind {int(kind)}, tag {tag}")
                 found[party] = frame.payload
-            if found.keys() == parties:
-                return [found[party] for party in sorted(parties)]
-            self._move([], parties - found.keys())
+            if found.keys() == members:
+                self._answered = False
+                return [found[party] for party in sorted(members)]
+            self._answered = not parties.isdisjoint(found)
+            self._move([], (parties - found.keys()) or (members - found.keys()))
 
     def _move(self, sends: list[Transfer], due: frozenset[int]) -> list[Transfer]:
         """Wait until something can move, and move it. Parties that are not ``due`` may be silent for ever.
@@ -100,20 +109,26 @@ class PartyLinks:
             raise
         except PeerError as error:
             raise self._root_cause(error) from None
+        unsent = [transfer for transfer in left if isinstance(transfer, Outgoing)]
         for party in [party for party, reader in reading.items() if reader.frame is not None]:
-            self._take(party)
-        return [transfer for transfer in left if isinstance(transfer, Outgoing)]
+            self._take(party, unsent)
+        return [*unsent]
 
-    def _take(self, party: int) -> None:
+    def _take(self, party: int, unsent: Sequence[Outgoing]) -> None:
         """A complete frame off its reader: progress and errors end here, others go to the inbox."""
         frame = self._readers[party].frame
         assert frame is not None
         label = self._channels[party].label
         self._readers[party] = AnyIncoming(self._channels[party], self._limit)
         if frame.kind == Kind.PROGRESS:
-            self._progress_left[party] -= 1
+            if party >= self._parties or self._answered:
+                self._progress_left[party] -= 1
             if self._progress_left[party] < 0:
                 raise MalformedFrame(f"{label} reports more progress than there is to make", where=label)
+            for transfer in unsent:
+                if transfer.channel is self._channels[party]:
+                    # it is at work, and takes this later
+                    transfer.start_over()
             self._on_progress(party, frame.tag, decode_progress(frame.payload))
         elif frame.kind == Kind.ERROR:
             raise self._root_cause(decode_error(frame.payload, label), party)

@@ -166,7 +166,8 @@ class Party(Member):
             self._agree(program, job)
             engine = self._backend.engine(self._session, program)
             self._interval = _PROGRESS_SECONDS if job.progress else self._timeout / 4
-            self._session.on_round = self._stay_alive
+            for session in filter(None, (self._session, self._session.helper)):
+                session.on_round = self._stay_alive
             prepared = run_setup(engine, program, self._read(engine, program, Kind.WEIGHT, 0), self._meter)
             self._send(Kind.READY, 0, b"")
         while True:
@@ -201,7 +202,7 @@ class Party(Member):
             send_frame(self._control, Kind.PROGRESS, tag, [encode_progress(sent)], self._waiter)
 
     def _stay_alive(self) -> None:
-        """Between the rounds of long preparations, no more often than the launcher's patience needs."""
+        """During long rounds and preparations, no more often than the launcher's patience needs."""
         if time.monotonic() - self._said >= self._timeout / 4:
             self._report(tag_of(0, 0))
 

@@ -58,7 +58,7 @@ class Session:
         self.helper: Session | None = None
         #: called once a round fails: what must not outlive the protocol is forgotten here
         self.on_failure: Callable[[], None] | None = None
-        #: called after every round, for who wants to tell somebody that this party is at work
+        #: called as the bytes of a round move and after it, for who wants to tell somebody that this party is at work
         self.on_round: Callable[[], None] | None = None
 
     @property
@@ -110,7 +110,7 @@ class Session:
                 transfers.append(incoming)
         meter.count_round(total, largest)
         try:
-            self._waiter.run(transfers)
+            self._waiter.run(transfers, self.on_round)
         except (PeerError, ProtocolAbort) as error:
             if self.on_failure is not None:
                 self.on_failure()

@@ -13,7 +13,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
@@ -210,6 +210,10 @@ class _Pending:
         """Grant the time that ``size`` bytes take at least."""
         self._allowance = size / MINIMUM_RATE
 
+    def start_over(self) -> None:
+        """Its time begins when it is waited for next."""
+        self.deadline = 0.0
+
     def keep_time(self, now: float, timeout: float) -> None:
         """Bring :attr:`deadline` up to date before a wait."""
         if not self.deadline:
@@ -368,11 +372,16 @@ class Waiter:
         self._interest: dict[int, int] = {}
         self._watched = dict(watched or {})
 
-    def run(self, transfers: Sequence[Transfer]) -> None:
-        """Complete every transfer. Raises PeerLost, PeerTimeout or MalformedFrame."""
+    def run(self, transfers: Sequence[Transfer], moved: Callable[[], None] | None = None) -> None:
+        """Complete every transfer; ``moved`` is called whenever some bytes of them have moved.
+
+        Raises PeerLost, PeerTimeout or MalformedFrame.
+        """
         waiting = [transfer for transfer in transfers if transfer.events == select.POLLIN or not transfer.advance()]
         while waiting:
             waiting = self.advance(waiting)
+            if moved is not None:
+                moved()
 
     def advance(self, waiting: Sequence[Transfer]) -> list[Transfer]:
         """Wait until some transfer can move, move those that can, and return those that are not complete yet."""
