@@ -36,9 +36,9 @@ class Trust:
     def __init__(self, session: Session) -> None:
         self._session = session
         # a party that another one tells to stop, or that loses one, has no more use for its secrets either
-        session.on_failure = self.erase
+        session.on_end = self.erase
         if session.helper is not None:
-            session.helper.on_failure = self.erase
+            session.helper.on_end = self.erase
         self.party = session.party
         self.peers = [peer for peer in range(session.parties) if peer != session.party]
         self._openings: list[bytes] = []

@@ -61,9 +61,9 @@ class PartyTrust(Trust):
         return self._source.keys.encode()
 
     def erase(self) -> None:
-        """Coins, keys, records."""
+        """Coins, keys, what was dealt, records."""
         super().erase()
-        self._source.keys.erase()
+        self._source.erase()
         self.openings.erase()
 
 

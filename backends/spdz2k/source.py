@@ -77,6 +77,15 @@ class SealedSource(DealtSource):
         self.keys = Keys.decode(bytes(message))
         self._start(self._plan.setup)
 
+    def erase(self) -> None:
+        """Keys go, and what was dealt and not used; corrections, of which there may be much, are overwritten."""
+        self.keys.erase()
+        for ticket in self._ready:
+            if ticket.corrections is not None:
+                self._session.device.bits_xor(ticket.corrections, ticket.corrections, ticket.corrections)
+        self._ready.clear()
+        self._waiting.clear()
+
     def take_sealed(self, demand: Demand) -> SealedTicket:
         """The next demand, which the caller names."""
         ticket = self.take(demand)

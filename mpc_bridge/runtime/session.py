@@ -56,8 +56,8 @@ class Session:
         self._domain = 0
         #: the session with the process that helps the parties, where the backend has one; its number is ``parties``
         self.helper: Session | None = None
-        #: called once a round fails: what must not outlive the protocol is forgotten here
-        self.on_failure: Callable[[], None] | None = None
+        #: called once a round fails, and at the end: what must not outlive the protocol is forgotten here
+        self.on_end: Callable[[], None] | None = None
         #: called as the bytes of a round move and after it, for who wants to tell somebody that this party is at work
         self.on_round: Callable[[], None] | None = None
 
@@ -112,8 +112,8 @@ class Session:
         try:
             self._waiter.run(transfers, self.on_round)
         except (PeerError, ProtocolAbort) as error:
-            if self.on_failure is not None:
-                self.on_failure()
+            if self.on_end is not None:
+                self.on_end()
             cause = self._cause(error)
             cause.where = f"party {self.party}, round {tag}{f' ({label})' if label else ''}, {cause.where}"
             raise cause from (None if cause is error else error)
@@ -150,7 +150,12 @@ class Session:
             self.helper.abort()
 
     def close(self) -> None:
-        """Close every peer's channel; they see the end of the stream."""
+        """Close every peer's channel; they see the end of the stream.
+
+        Whatever ended the protocol, an owner's frame for example, what must not outlive it is forgotten.
+        """
+        if self.on_end is not None:
+            self.on_end()
         for channel in self._channels.values():
             channel.close()
         if self.helper is not None:
