@@ -1,4 +1,4 @@
-"""One bit flipped by an outside tool, anywhere in a run of three processes: the right answer or a refusal, in time.
+"""One bit flipped by an outside tool, anywhere in a run of processes: the right answer or a refusal, in time.
 
 Every direction of every connection is tried, the launcher's too: in the handshake, in every field of frame headers, in
 payloads early, in the middle and last, and at random places. What is flipped where a party does not look (the data of a
@@ -19,6 +19,7 @@ import mpc_bridge
 from mpc_bridge.backends.base import Backend
 from mpc_bridge.backends.replicated.backend import Rep3Backend
 from mpc_bridge.backends.replicated.malicious.backend import Rep3MacBackend
+from mpc_bridge.backends.spdz2k.backend import Spdz2kBackend
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate_samples
 from mpc_bridge.errors import MpcBridgeError, PeerError, ProtocolAbort
@@ -29,7 +30,8 @@ from mpc_bridge.testing.flips import Flip, FlippingRelay
 from mpc_bridge.testing.tap import Relay
 from tests.nets import Net
 
-LAUNCHER = -1
+LAUNCHER, DEALER = -1, 2
+#: Among three parties and the launcher; or two parties, the dealer and the launcher.
 DIRECTIONS = [(sender, receiver) for sender in range(-1, 3) for receiver in range(-1, 3) if sender != receiver]
 #: Seconds that a party waits for a byte; a few such waits may follow each other.
 TIMEOUT = 4.0
@@ -52,6 +54,7 @@ def frames(stream: bytes) -> list[tuple[int, int, int]]:
 class Work:
     """What is run: a model, one sample, the reference's output, and everything that is sent in a run without flips."""
 
+    backend: type[Backend]
     circuit: Circuit
     sample: list[np.ndarray]
     expected: np.ndarray
@@ -62,24 +65,35 @@ def evaluate(
     circuit: Circuit, sample: list[np.ndarray], relay: Relay, backend: type[Backend] = Rep3MacBackend
 ) -> np.ndarray:
     with relay:
-        result = evaluate_local(circuit, sample, backend(), parties=3, timeout=TIMEOUT, tap=relay)
+        result = evaluate_local(circuit, sample, backend(), parties=backend().parties()[0], timeout=TIMEOUT, tap=relay)
         relay.join()
     return result.outputs[0]
 
 
-def work(circuit: Circuit, sample: list[np.ndarray]) -> Work:
+def work(circuit: Circuit, sample: list[np.ndarray], backend: type[Backend] = Rep3MacBackend) -> Work:
     relay, expected = Relay(), evaluate_samples(circuit, sample)[0]
-    np.testing.assert_array_equal(evaluate(circuit, sample, relay), expected)
+    np.testing.assert_array_equal(evaluate(circuit, sample, relay, backend), expected)
     clean = {direction: bytes(stream) for direction, stream in relay.streams.items()}
-    return Work(circuit, sample, expected, clean)
+    return Work(backend, circuit, sample, expected, clean)
+
+
+def convolution(backend: type[Backend]) -> Work:
+    """Of 16 pixels."""
+    net = Net(seed=1)
+    circuit = net.circuit(net.conv(net.input((1, 4, 4, 2)), 3))
+    return work(circuit, [array[None] for array in net.sample(1)], backend)
 
 
 @pytest.fixture(scope="module")
 def small() -> Work:
-    """A convolution of 16 pixels."""
-    net = Net(seed=1)
-    circuit = net.circuit(net.conv(net.input((1, 4, 4, 2)), 3))
-    return work(circuit, [array[None] for array in net.sample(1)])
+    """Three parties."""
+    return convolution(Rep3MacBackend)
+
+
+@pytest.fixture(scope="module")
+def dealt() -> Work:
+    """Two parties and a dealer."""
+    return convolution(Spdz2kBackend)
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +131,7 @@ def places(clean: dict[tuple[int, int], bytes], seed: int) -> list[tuple[str, Fl
 def outcome(of: Work, flip: Flip) -> str:
     relay, start = FlippingRelay(flip), time.monotonic()
     try:
-        output = evaluate(of.circuit, of.sample, relay)
+        output = evaluate(of.circuit, of.sample, relay, of.backend)
     except (ProtocolAbort, PeerError) as error:
         result = type(error).__name__
     except MpcBridgeError as error:
@@ -177,3 +191,34 @@ def test_without_malicious_security_a_flip_is_a_wrong_output(small: Work) -> Non
     flipping = FlippingRelay(Flip(0, LAUNCHER, at + HEADER_BYTES, 7))
     output = evaluate(small.circuit, small.sample, flipping, Rep3Backend)
     assert flipping.flipped and (output != small.expected).sum() == 1
+
+
+def test_with_a_dealer_no_flipped_bit_gives_a_wrong_output_or_a_hang(dealt: Work) -> None:
+    assert set(dealt.clean) == set(DIRECTIONS)
+    tried = [(what, flip, outcome(dealt, flip)) for what, flip in places(dealt.clean, 7)[::4]]
+    for what, flip, result in tried:
+        print(f"{what}: {flip}: {result}")
+    assert len([entry for entry in tried if entry[2] != "right"]) >= len(tried) // 2
+
+
+@pytest.mark.parametrize(
+    ("sender", "receiver", "kind", "place"),
+    [(0, LAUNCHER, Kind.OUTPUT, 0), (1, LAUNCHER, Kind.OUTPUT, -1), (1, LAUNCHER, Kind.MASK, 0),
+     (LAUNCHER, 0, Kind.WEIGHT, 0), (LAUNCHER, 1, Kind.INPUT, -1), (0, 1, Kind.ROUND, -1)],
+)
+def test_a_flip_in_what_spdz2k_checks_is_an_abort(dealt: Work, sender: int, receiver: int, kind: Kind,
+                                                  place: int) -> None:
+    """The last round is a barrier, whose data nobody looks at: of the rounds, the one before it."""
+    found = [part for part in frames(dealt.clean[sender, receiver]) if part[0] == kind]
+    _, at, length = found[-2 if kind == Kind.ROUND else 0]
+    assert outcome(dealt, Flip(sender, receiver, at + HEADER_BYTES + place % length, 3)) == "ProtocolAbort"
+
+
+def test_a_flip_in_what_the_dealer_deals_is_never_a_wrong_output(dealt: Work) -> None:
+    """In the key of a party's streams it is an abort; of corrections some are multiplied with a zero."""
+    rounds = [part for part in frames(dealt.clean[DEALER, 0]) if part[0] == Kind.ROUND]
+    key, largest = rounds[1], max(rounds, key=lambda part: part[2])
+    assert outcome(dealt, Flip(DEALER, 0, key[1] + HEADER_BYTES, 0)) == "ProtocolAbort"
+    for part in (1, 2, 3):
+        assert outcome(dealt, Flip(DEALER, 0, largest[1] + HEADER_BYTES + largest[2] * part // 4, part)) in (
+            "ProtocolAbort", "right")
