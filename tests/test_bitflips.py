@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,11 @@ class Work:
 
 
 def evaluate(
-    circuit: Circuit, sample: list[np.ndarray], relay: Relay, backend: type[Backend] = Rep3MacBackend
+    circuit: Circuit, sample: list[np.ndarray], relay: Relay, backend: type[Backend] = Rep3MacBackend,
+    timeout: float = 10 * TIMEOUT,
 ) -> np.ndarray:
     with relay:
-        result = evaluate_local(circuit, sample, backend(), parties=backend().parties()[0], timeout=TIMEOUT, tap=relay)
+        result = evaluate_local(circuit, sample, backend(), parties=backend().parties()[0], timeout=timeout, tap=relay)
         relay.join()
     return result.outputs[0]
 
@@ -128,23 +129,60 @@ def places(clean: dict[tuple[int, int], bytes], seed: int) -> list[tuple[str, Fl
     return [(what, Flip(*direction, byte, rng.randrange(8))) for what, direction, byte in chosen]
 
 
-def outcome(of: Work, flip: Flip) -> str:
-    relay, start = FlippingRelay(flip), time.monotonic()
+class AimingRelay(FlippingRelay):
+    """Flips a bit of the payload of one frame, wherever it is: reports of progress, which a busy machine makes more of,
+    move what comes after them.
+
+    Args:
+        kind, number: the frame in its direction; of those of this kind, 0 the first one.
+        byte: of its payload, from the end where negative.
+    """
+
+    def __init__(self, sender: int, receiver: int, kind: Kind, number: int, byte: int, bit: int) -> None:
+        super().__init__(Flip(sender, receiver, -1, bit))
+        self._kind, self._left, self._byte = kind, number, byte
+        self._header = 0
+
+    def pass_on(self, sender: int, receiver: int, data: bytes) -> bytes:
+        """What the receiver gets."""
+        if (sender, receiver) == (self.flip.sender, self.flip.receiver):
+            self._aim(bytes(self.streams[sender, receiver]) + data)
+        return super().pass_on(sender, receiver, data)
+
+    def _aim(self, stream: bytes) -> None:
+        while self.flip.byte < 0 and self._header + HEADER_BYTES <= len(stream):
+            _, _, kind, _, length = HEADER.unpack_from(stream, self._header)
+            payload = self._header + HEADER_BYTES
+            if kind == self._kind:
+                if not self._left:
+                    self.flip = replace(self.flip, byte=payload + self._byte % length)
+                self._left -= 1
+            self._header = payload + length
+
+
+def outcome(of: Work, how: Flip | FlippingRelay, patience: float = TIMEOUT) -> str:
+    """What came of it. A flip anywhere may make a party wait for bytes that never come; in a payload it does not."""
+    relay = FlippingRelay(how) if isinstance(how, Flip) else how
+    timeout, start = patience if isinstance(how, Flip) else 10 * TIMEOUT, time.monotonic()
     try:
-        output = evaluate(of.circuit, of.sample, relay, of.backend)
+        output = evaluate(of.circuit, of.sample, relay, of.backend, timeout)
     except (ProtocolAbort, PeerError) as error:
         result = type(error).__name__
     except MpcBridgeError as error:
         # the public circuit travels as text, and a party may find that it is none
+        flip = relay.flip
         first = next(at for kind, at, _ in frames(of.clean[flip.sender, flip.receiver]) if kind == Kind.CIRCUIT)
         assert flip.sender == LAUNCHER and flip.byte >= first, error
         result = type(error).__name__
     else:
-        np.testing.assert_array_equal(output, of.expected, err_msg=f"{flip}: a wrong output")
+        np.testing.assert_array_equal(output, of.expected, err_msg=f"{relay.flip}: a wrong output")
         result = "right"
-    assert time.monotonic() - start < LONGEST, f"{flip}: took {time.monotonic() - start:.1f} s"
+    if isinstance(how, Flip) and result == "PeerTimeout" and not relay.flipped and patience == TIMEOUT:
+        # a machine so busy that the run did not come as far as that
+        return outcome(of, how, LONGEST)
+    assert time.monotonic() - start < 5 * timeout, f"{relay.flip}: took {time.monotonic() - start:.1f} s"
     # a report's length varies, and it comes last
-    assert relay.flipped or flip.receiver == LAUNCHER, f"{flip}: nothing was flipped"
+    assert relay.flipped or relay.flip.receiver == LAUNCHER, f"{relay.flip}: nothing was flipped, {result}"
     return result
 
 
@@ -171,24 +209,20 @@ def test_the_demo_with_a_flipped_bit(digits: Work) -> None:
 
 @pytest.mark.parametrize("party", range(3))
 def test_a_flip_in_an_output_is_an_abort(small: Work, party: int) -> None:
-    ((_, at, length),) = [part for part in frames(small.clean[party, LAUNCHER]) if part[0] == Kind.OUTPUT]
-    for byte in (0, length - 1):
-        assert outcome(small, Flip(party, LAUNCHER, at + HEADER_BYTES + byte, 3)) == "ProtocolAbort"
+    for byte in (0, -1):
+        assert outcome(small, AimingRelay(party, LAUNCHER, Kind.OUTPUT, 0, byte, 3)) == "ProtocolAbort"
 
 
 @pytest.mark.parametrize("kind", [Kind.WEIGHT, Kind.INPUT])
 def test_a_flip_in_an_owners_share_is_an_abort(small: Work, kind: Kind) -> None:
     for party in range(3):
-        _, at, length = next(part for part in frames(small.clean[LAUNCHER, party]) if part[0] == kind)
-        assert outcome(small, Flip(LAUNCHER, party, at + HEADER_BYTES + length // 2, 5)) == "ProtocolAbort"
+        length = next(part[2] for part in frames(small.clean[LAUNCHER, party]) if part[0] == kind)
+        assert outcome(small, AimingRelay(LAUNCHER, party, kind, 0, length // 2, 5)) == "ProtocolAbort"
 
 
 def test_without_malicious_security_a_flip_is_a_wrong_output(small: Work) -> None:
     """What the others would look like if the checks did nothing."""
-    relay = Relay()
-    evaluate(small.circuit, small.sample, relay, Rep3Backend)
-    ((_, at, _),) = [part for part in frames(bytes(relay.streams[0, LAUNCHER])) if part[0] == Kind.OUTPUT]
-    flipping = FlippingRelay(Flip(0, LAUNCHER, at + HEADER_BYTES, 7))
+    flipping = AimingRelay(0, LAUNCHER, Kind.OUTPUT, 0, 0, 7)
     output = evaluate(small.circuit, small.sample, flipping, Rep3Backend)
     assert flipping.flipped and (output != small.expected).sum() == 1
 
@@ -209,16 +243,17 @@ def test_with_a_dealer_no_flipped_bit_gives_a_wrong_output_or_a_hang(dealt: Work
 def test_a_flip_in_what_spdz2k_checks_is_an_abort(dealt: Work, sender: int, receiver: int, kind: Kind,
                                                   place: int) -> None:
     """The last round is a barrier, whose data nobody looks at: of the rounds, the one before it."""
-    found = [part for part in frames(dealt.clean[sender, receiver]) if part[0] == kind]
-    _, at, length = found[-2 if kind == Kind.ROUND else 0]
-    assert outcome(dealt, Flip(sender, receiver, at + HEADER_BYTES + place % length, 3)) == "ProtocolAbort"
+    count = len([part for part in frames(dealt.clean[sender, receiver]) if part[0] == kind])
+    number = count - 2 if kind == Kind.ROUND else 0
+    assert outcome(dealt, AimingRelay(sender, receiver, kind, number, place, 3)) == "ProtocolAbort"
 
 
 def test_a_flip_in_what_the_dealer_deals_is_never_a_wrong_output(dealt: Work) -> None:
     """In the key of a party's streams it is an abort; of corrections some are multiplied with a zero."""
-    rounds = [part for part in frames(dealt.clean[DEALER, 0]) if part[0] == Kind.ROUND]
-    key, largest = rounds[1], max(rounds, key=lambda part: part[2])
-    assert outcome(dealt, Flip(DEALER, 0, key[1] + HEADER_BYTES, 0)) == "ProtocolAbort"
+    sizes = [length for kind, _, length in frames(dealt.clean[DEALER, 0]) if kind == Kind.ROUND]
+    # the first round is that of digests
+    assert outcome(dealt, AimingRelay(DEALER, 0, Kind.ROUND, 1, 0, 0)) == "ProtocolAbort"
+    largest = sizes.index(max(sizes))
     for part in (1, 2, 3):
-        assert outcome(dealt, Flip(DEALER, 0, largest[1] + HEADER_BYTES + largest[2] * part // 4, part)) in (
-            "ProtocolAbort", "right")
+        found = outcome(dealt, AimingRelay(DEALER, 0, Kind.ROUND, largest, sizes[largest] * part // 4, part))
+        assert found in ("ProtocolAbort", "right")
