@@ -19,6 +19,7 @@ from mpc_bridge.cli.eval import evaluate
 from mpc_bridge.cli.failures import run
 from mpc_bridge.cli.import_ import import_model
 from mpc_bridge.cli.ops import ops
+from mpc_bridge.cli.report import report
 from mpc_bridge.cli.show import show
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command("show", short_help="Print exactly what every party learns about a mo
 app.command("bench", short_help="Measure what every threat model costs, on every network.")(bench)
 app.command("backends", short_help="List installed backends: against whom, on what.")(backends)
 app.command("demo", short_help="The bundled model on bundled images, three parties.")(demo)
+app.command("report", short_help="Results of a benchmark as a page, Markdown or CSV.")(report)
 app.command("ops", short_help="List ops: who reads each, who computes it.")(ops)
 
 

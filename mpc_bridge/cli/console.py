@@ -45,16 +45,3 @@ def pairs() -> Table:
     table.add_column()
     return table
 
-
-def size(count: float) -> str:
-    """Bytes for people: decimal units, three digits."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"
-
-
-def grouped(count: int) -> str:
-    """An integer with thin groups of three digits: ``21 352``."""
-    return f"{count:,}".replace(",", " ")

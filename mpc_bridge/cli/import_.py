@@ -9,9 +9,10 @@ import typer
 
 from mpc_bridge.circuit.serialize import save
 from mpc_bridge.cli import options
-from mpc_bridge.cli.console import emit, grouped
+from mpc_bridge.cli.console import emit
 from mpc_bridge.cli.files import check_writable
 from mpc_bridge.cli.models import load
+from mpc_bridge.quantities import grouped
 
 
 def import_model(

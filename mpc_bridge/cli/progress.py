@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from mpc_bridge.cli.console import size
+from mpc_bridge.quantities import size
 from mpc_bridge.runtime.launcher import ProgressEvent
 
 _LAYER_WIDTH = 32

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mpc_bridge.cli.console import emit, grouped, pairs, plain_table, size
+from mpc_bridge.cli.console import emit, pairs, plain_table
 from mpc_bridge.cli.labels import by_row, predicted
+from mpc_bridge.quantities import grouped, size
 
 Report = Mapping[str, Any]
 

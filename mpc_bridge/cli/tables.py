@@ -1,4 +1,5 @@
-"""The README's tables of formats, operators and refusals, and docs/ops.md, from what is installed.
+"""The README's tables of formats, operators and refusals, and docs/ops.md, from what is installed; and its answer and
+picture, from the stored results.
 
 ``make readme`` (``python -m mpc_bridge.cli.tables --write``) writes them; a test compares them with what is committed.
 """
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 from mpc_bridge import registry
+from mpc_bridge.bench.report import readme as results
 from mpc_bridge.cli.support import rows
 from mpc_bridge.importers.base import DescribedImporter
 
@@ -54,14 +56,14 @@ def ops_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def renewed(text: str, table: str) -> str:
+def renewed(text: str, table: str, marks: tuple[str, str] = (BEGIN, END)) -> str:
     """A document with what stands between its two marks replaced.
 
     Raises:
         ValueError: it does not have both marks.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not begin or not end:
         raise ValueError("the document has no marks for its generated part")
     return before + begin + table + end + after
@@ -70,14 +72,29 @@ def renewed(text: str, table: str) -> str:
 def documents(root: Path) -> dict[Path, str]:
     """What the generated documents of a checkout should hold."""
     readme, ops = root / "README.md", root / "docs" / "ops.md"
-    return {readme: renewed(readme.read_text(encoding="utf-8"), import_table()),
-            ops: renewed(ops.read_text(encoding="utf-8"), ops_table())}
+    text = renewed(readme.read_text(encoding="utf-8"), import_table())
+    if results.BEGIN in text:
+        text = renewed(text, results.section(results.stored(root)), (results.BEGIN, results.END))
+    return {readme: text, ops: renewed(ops.read_text(encoding="utf-8"), ops_table())}
+
+
+def pictures(root: Path) -> dict[Path, str]:
+    """The pictures that the README shows of the stored results; none where it has no marks for them.
+
+    Raises:
+        UsageError: the extra ``report`` is not installed.
+    """
+    if results.BEGIN not in (root / "README.md").read_text(encoding="utf-8"):
+        return {}
+    return {root / "results" / name: text for name, text in results.pictures(results.stored(root)).items()}
 
 
 def main() -> None:
     """Prints the names of documents that are not up to date, and renews them with ``--write``."""
     root = Path(__file__).resolve().parents[2]
-    stale = {path: text for path, text in documents(root).items() if path.read_text(encoding="utf-8") != text}
+    wanted = documents(root) | pictures(root)
+    stale = {path: text for path, text in wanted.items()
+             if not path.exists() or path.read_text(encoding="utf-8") != text}
     for path, text in stale.items():
         print(path.relative_to(root))
         if "--write" in sys.argv[1:]:

@@ -1,0 +1,162 @@
+"""The numbers behind a cell: its phases, its layers, what was predicted for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mpc_bridge.bench.records import SPENT, Spread
+from mpc_bridge.bench.report.figures import TOLERANCE, Row, helper_bytes
+from mpc_bridge.errors import ResultsError
+from mpc_bridge.runtime.meter import PHASES
+
+
+@dataclass(frozen=True)
+class PhaseFigures:
+    """One phase of a cell.
+
+    Attributes:
+        bytes_sent: by party.
+        helper_bytes: None without a helper.
+        and_gates, ring_multiplications: evaluated securely.
+        correlations: preprocessing consumed: name → how many.
+    """
+
+    name: str
+    seconds: Spread
+    rounds: int
+    bytes_sent: tuple[int, ...]
+    helper_bytes: int | None
+    and_gates: int
+    ring_multiplications: int
+    correlations: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """One layer of a cell, by phase (those of :data:`SPENT`); of the first repetition.
+
+    Attributes:
+        bytes_sent: all parties together.
+    """
+
+    name: str
+    op: str
+    activations: int
+    seconds: tuple[float, ...]
+    bytes_sent: tuple[int, ...]
+    rounds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Error:
+    """A prediction beside what was measured: seconds of all phases but setup.
+
+    Attributes:
+        share: predicted over measured, less one.
+    """
+
+    row: Row
+    measured: Spread
+    predicted: float
+    share: float
+
+    @property
+    def beyond(self) -> bool:
+        """The prediction is further off than :data:`TOLERANCE`."""
+        return abs(self.share) > TOLERANCE
+
+
+def phases(row: Row) -> tuple[PhaseFigures, ...]:
+    """All four phases of a measured cell; none of any other."""
+    cell = row.cell
+    if cell.status != "done" or cell.report is None or cell.summary is None:
+        return ()
+    first = cell.repetitions[0]
+    return tuple(
+        PhaseFigures(name, cell.summary.phases[name], first.rounds[name], first.bytes_sent[name],
+                     helper_bytes(cell, name), *_work(cell.report["phases"][name], f"{row.label}: {name}"))
+        for name in PHASES)
+
+
+def layers(row: Row) -> tuple[LayerFigures, ...]:
+    """Every layer of a measured cell, in the model's order; none of any other cell."""
+    cell = row.cell
+    if cell.status != "done" or cell.report is None:
+        return ()
+    return tuple(_layer(layer, f"{row.label}: layer {index}") for index, layer in enumerate(cell.report["layers"]))
+
+
+def errors(rows: Iterable[Row]) -> tuple[Error, ...]:
+    """Every cell that was both predicted and measured, in the files' order."""
+    return tuple(Error(row, row.amount.seconds, row.cell.predicted.spent,
+                       row.cell.predicted.spent / row.amount.seconds.median - 1)
+                 for row in rows
+                 if row.cell.predicted is not None and row.amount is not None and not row.predicted
+                 and row.amount.seconds.median)
+
+
+def peak_memory(row: Row) -> tuple[int, ...]:
+    """Bytes by party, the most of all repetitions; empty where nothing ran."""
+    return tuple(max(column) for column in zip(*(one.peak_memory_bytes for one in row.cell.repetitions), strict=True))
+
+
+def soundness_bits(row: Row) -> float | None:
+    """-log2 of a cheater's chance to go unnoticed; None where nothing is checked or nothing ran."""
+    found = None if row.cell.report is None else row.cell.report.get("soundness_bits")
+    if found is None or isinstance(found, (int, float)) and not isinstance(found, bool) and found >= 0:
+        return found
+    raise _wrong(row.label, "soundness_bits")
+
+
+def _layer(layer: Mapping[str, Any], where: str) -> LayerFigures:
+    found = [_object(_object(layer, "phases", where), phase, where) for phase in SPENT]
+    for phase in found:
+        if not isinstance(phase.get("bytes_sent"), list):
+            raise _wrong(where, "bytes_sent")
+    return LayerFigures(
+        layer["name"], layer["op"], layer["activations"],
+        tuple(float(_number(phase, "seconds", where)) for phase in found),
+        tuple(sum(_count(dict(enumerate(phase["bytes_sent"])), index, where)
+                  for index in range(len(phase["bytes_sent"]))) for phase in found),
+        tuple(_count(phase, "rounds", where) for phase in found))
+
+
+def _work(phase: Mapping[str, Any], where: str) -> tuple[int, int, dict[str, int]]:
+    correlations = _object(phase, "correlations", where)
+    return (_count(phase, "and_gates", where), _count(phase, "ring_multiplications", where),
+            {name: _count(correlations, name, where) for name in correlations})
+
+
+def _object(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    found = parent.get(key)
+    if not isinstance(found, dict):
+        raise _wrong(where, key)
+    return found
+
+
+def _count(parent: Mapping[Any, Any], key: str | int, where: str) -> int:
+    found = _number(parent, key, where)
+    if not isinstance(found, int):
+        raise _wrong(where, key)
+    return found
+
+
+def _number(parent: Mapping[Any, Any], key: str | int, where: str) -> int | float:
+    found = parent.get(key)
+    if not isinstance(found, (int, float)) or isinstance(found, bool) or not found >= 0:
+        raise _wrong(where, key)
+    return found
+
+
+def _wrong(where: str, key: str | int) -> ResultsError:
+    return ResultsError("not a report of this version", where=f"{where}: {key}", hint="run mpc-bridge bench again")
+
+
+def by_place(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each place, in the order in which they come."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.place, []).append(row)
+    return found
