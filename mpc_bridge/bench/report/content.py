@@ -20,7 +20,6 @@ from mpc_bridge.bench.report.figures import (
 )
 from mpc_bridge.quantities import size, times
 
-
 Shown: TypeAlias = dict[str, Any]
 Curves: TypeAlias = Mapping[tuple[str, str], Sequence[sweep.Curve]]
 

@@ -69,6 +69,6 @@ def _line(row: Row, bandwidth: int) -> Line:
     try:
         seconds = tuple(spent(predict(row.cell.report, Shape(f"{rtt:g}", rtt, bandwidth), local)) for rtt in RTTS)
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ResultsError("a report that nothing can be predicted from", where=f"{row.cell.model}: {row.label}: {error}",
-                           hint="run mpc-bridge bench again") from None
+        raise ResultsError("a report that nothing can be predicted from",
+                           where=f"{row.cell.model}: {row.label}: {error}", hint="run mpc-bridge bench again") from None
     return Line(row, seconds)
