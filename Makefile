@@ -1,7 +1,8 @@
 # make demo    the bundled model on bundled real images, three parties on this machine
 # make test    every test, in parallel
 # make check   every check a contributor needs: linters, types, formatting, tests
-# make readme  the tables of README.md and docs/ops.md, from what is installed
+# make readme  the tables of README.md and docs/ops.md, from what is installed, and what is stored in results/
+# make results everything in results/, measured anew on this machine, then make readme
 #
 # All build what they need in .venv, from the python3 on PATH and a C++20 compiler; cmake and ninja come from PyPI.
 
@@ -27,7 +28,14 @@ INSTALL := $(BIN)/python -m pip install --quiet $(addprefix -c ,$(CONSTRAINTS))
 # What a rebuild of the native library depends on; Python files are used in place.
 NATIVE := $(shell find mpc_bridge/kernels -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: demo test check lint types format readme clean
+# Models that make results measures; those that it also measures on slower networks; and how long the first may take.
+VECTORS ?= ../shared/vectors
+MODELS ?= $(wildcard $(VECTORS)/*/model.tflite)
+NETWORK_MODELS ?= $(foreach name,ad01_int8 kws_ref_model mobilenet_v1_0_25_128_quant,$(VECTORS)/$(name)/model.tflite)
+REPEAT ?= 3
+MINUTES ?= 40
+
+.PHONY: demo test check lint types format readme results clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mpc-bridge demo
@@ -46,7 +54,14 @@ types: $(VENV)/.tools
 format: $(VENV)/.tools
 	$(BIN)/clang-format --dry-run -Werror $(NATIVE)
 
-readme: $(VENV)/.installed
+readme: $(VENV)/.tools
+	$(BIN)/python -m mpc_bridge.cli.tables --write
+
+results: $(VENV)/.tools
+	$(BIN)/mpc-bridge bench $(MODELS) --repeat $(REPEAT) --max-minutes $(MINUTES) -o results/local.json
+	$(BIN)/mpc-bridge bench $(NETWORK_MODELS) --network local --network lan --network wan --repeat $(REPEAT) -o results/networks.json
+	$(BIN)/mpc-bridge report results/local.json results/networks.json -o results/report.html
+	$(BIN)/mpc-bridge report results/local.json results/networks.json -o results/report.md
 	$(BIN)/python -m mpc_bridge.cli.tables --write
 
 $(BIN)/python:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-#: Where a ratio or a time needs no more decimals.
+#: From here on a number has a digit less behind its point, or the next unit: 9.996 is 10.0.
 _TEN, _HUNDRED, _THOUSAND = 9.995, 99.95, 999.5
 
 
 def size(count: float) -> str:
     """Bytes for people: decimal units, three digits."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"
+    if count < _THOUSAND:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB"):
         count /= 1000
-    return f"{count:.3g} GB"
+        if count < _THOUSAND:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1000:.3g} GB"
 
 
 def grouped(count: int) -> str:
@@ -28,12 +30,13 @@ def three_digits(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``0 s``, ``0.42 ms``, ``145 ms``, ``2.31 s``, ``1 204 s``."""
+    """``0 s``, ``42.1 µs``, ``145 ms``, ``2.31 s``, ``1 204 s``."""
     if not seconds:
         return "0 s"
-    if seconds < _THOUSAND / 1e6:
-        return f"{seconds * 1e3:.2f} ms"
-    return f"{three_digits(seconds * 1e3)} ms" if seconds < _THOUSAND / 1e3 else f"{three_digits(seconds)} s"
+    for scale, unit in ((1e6, "µs"), (1e3, "ms")):
+        if seconds * scale < _THOUSAND:
+            return f"{three_digits(seconds * scale)} {unit}"
+    return f"{three_digits(seconds)} s"
 
 
 def times(ratio: float) -> str:

@@ -28,7 +28,7 @@ def content(sources: Sequence[Source]) -> tuple[Shown, Shown]:
     """What the template shows, and what the script draws.
 
     Raises:
-        ResultsError: a report in a results file lacks what the page shows.
+        ResultsError: a report in a results file lacks what predictions are made from.
     """
     rows = matrix(sources)
     names = {"models": _each(row.cell.model for row in rows), "places": _each(row.place for row in rows),
@@ -53,8 +53,8 @@ def content(sources: Sequence[Source]) -> tuple[Shown, Shown]:
     }
     data = {
         **_specs(rows, found, errors), "phases": SPENT, "rtts": sweep.RTTS, "curves": curves,
-        "overview": [{key: one[key] for key in ("id", "height", "points", "links")} for one in overview],
-        "errors": [{key: one[key] for key in ("id", "rows")} for one in error_charts],
+        "overview": [{key: one[key] for key in ("id", "title", "height", "points", "links")} for one in overview],
+        "errors": [{key: one[key] for key in ("id", "title", "rows")} for one in error_charts],
         "layers": [one["drawn"] for one in layers],
     }
     return text, data

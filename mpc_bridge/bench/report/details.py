@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mpc_bridge.bench.records import SPENT, Spread
 from mpc_bridge.bench.report.figures import TOLERANCE, Row, helper_bytes
-from mpc_bridge.errors import ResultsError
 from mpc_bridge.runtime.meter import PHASES
 
 
@@ -73,11 +71,13 @@ def phases(row: Row) -> tuple[PhaseFigures, ...]:
     cell = row.cell
     if cell.status != "done" or cell.report is None or cell.summary is None:
         return ()
-    first = cell.repetitions[0]
-    return tuple(
-        PhaseFigures(name, cell.summary.phases[name], first.rounds[name], first.bytes_sent[name],
-                     helper_bytes(cell, name), *_work(cell.report["phases"][name], f"{row.label}: {name}"))
-        for name in PHASES)
+    first, found = cell.repetitions[0], []
+    for name in PHASES:
+        work = cell.report["phases"][name]
+        found.append(PhaseFigures(name, cell.summary.phases[name], first.rounds[name], first.bytes_sent[name],
+                                  helper_bytes(cell, name), work["and_gates"], work["ring_multiplications"],
+                                  work["correlations"]))
+    return tuple(found)
 
 
 def layers(row: Row) -> tuple[LayerFigures, ...]:
@@ -85,7 +85,13 @@ def layers(row: Row) -> tuple[LayerFigures, ...]:
     cell = row.cell
     if cell.status != "done" or cell.report is None:
         return ()
-    return tuple(_layer(layer, f"{row.label}: layer {index}") for index, layer in enumerate(cell.report["layers"]))
+    found = []
+    for layer in cell.report["layers"]:
+        by_phase = [layer["phases"][phase] for phase in SPENT]
+        found.append(LayerFigures(
+            layer["name"], layer["op"], layer["activations"], tuple(cost["seconds"] for cost in by_phase),
+            tuple(sum(cost["bytes_sent"]) for cost in by_phase), tuple(cost["rounds"] for cost in by_phase)))
+    return tuple(found)
 
 
 def errors(rows: Iterable[Row]) -> tuple[Error, ...]:
@@ -104,54 +110,8 @@ def peak_memory(row: Row) -> tuple[int, ...]:
 
 def soundness_bits(row: Row) -> float | None:
     """-log2 of a cheater's chance to go unnoticed; None where nothing is checked or nothing ran."""
-    found = None if row.cell.report is None else row.cell.report.get("soundness_bits")
-    if found is None or isinstance(found, (int, float)) and not isinstance(found, bool) and found >= 0:
-        return found
-    raise _wrong(row.label, "soundness_bits")
-
-
-def _layer(layer: Mapping[str, Any], where: str) -> LayerFigures:
-    found = [_object(_object(layer, "phases", where), phase, where) for phase in SPENT]
-    for phase in found:
-        if not isinstance(phase.get("bytes_sent"), list):
-            raise _wrong(where, "bytes_sent")
-    return LayerFigures(
-        layer["name"], layer["op"], layer["activations"],
-        tuple(float(_number(phase, "seconds", where)) for phase in found),
-        tuple(sum(_count(dict(enumerate(phase["bytes_sent"])), index, where)
-                  for index in range(len(phase["bytes_sent"]))) for phase in found),
-        tuple(_count(phase, "rounds", where) for phase in found))
-
-
-def _work(phase: Mapping[str, Any], where: str) -> tuple[int, int, dict[str, int]]:
-    correlations = _object(phase, "correlations", where)
-    return (_count(phase, "and_gates", where), _count(phase, "ring_multiplications", where),
-            {name: _count(correlations, name, where) for name in correlations})
-
-
-def _object(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
-    found = parent.get(key)
-    if not isinstance(found, dict):
-        raise _wrong(where, key)
+    found: float | None = None if row.cell.report is None else row.cell.report["soundness_bits"]
     return found
-
-
-def _count(parent: Mapping[Any, Any], key: str | int, where: str) -> int:
-    found = _number(parent, key, where)
-    if not isinstance(found, int):
-        raise _wrong(where, key)
-    return found
-
-
-def _number(parent: Mapping[Any, Any], key: str | int, where: str) -> int | float:
-    found = parent.get(key)
-    if not isinstance(found, (int, float)) or isinstance(found, bool) or not found >= 0:
-        raise _wrong(where, key)
-    return found
-
-
-def _wrong(where: str, key: str | int) -> ResultsError:
-    return ResultsError("not a report of this version", where=f"{where}: {key}", hint="run mpc-bridge bench again")
 
 
 def by_place(rows: Sequence[Row]) -> dict[str, list[Row]]:

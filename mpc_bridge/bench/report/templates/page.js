@@ -7,7 +7,7 @@
   root.classList.add("live");
 
   // `sets`: data set name -> rows. A later call for the same place wins over one that is still drawing.
-  async function draw(id, spec, sets) {
+  async function draw(id, what, spec, sets) {
     const host = document.getElementById(id);
     const turn = (drawn.get(id)?.turn ?? 0) + 1;
     drawn.get(id)?.finalize?.();
@@ -15,7 +15,8 @@
     if (host.clientWidth < 420) spec = narrow(spec);
     const options = {mode: "vega-lite", renderer: "svg", ast: true, actions: false, defaultStyle: false,
                      tooltip: {disableDefaultStyle: true}, config: figures.config};
-    const {view, finalize} = await vegaEmbed(host, {...spec, datasets: sets}, options);
+    const {view, finalize} = await vegaEmbed(host, {...spec, description: `${what}. The numbers are in the tables.`, datasets: sets},
+                                             options);
     if (drawn.get(id).turn !== turn) return finalize();
     drawn.set(id, {turn, view, finalize, sets});
     host.dataset.drawn = String(turn);
@@ -28,6 +29,7 @@
     return copy;
   }
 
+  function text(id) { return document.getElementById(id).selectedOptions[0].text; }
   function choice(id) { return Number(document.getElementById(id).value); }
   function chosen(name) { return document.querySelector(`input[name=${name}]:checked`).value; }
 
@@ -54,7 +56,8 @@
     spec.height = 20 * table.names.length;
     spec.encoding.x.axis.labelExpr = UNITS[quantity];
     spec.encoding.tooltip[3].title = quantity;
-    draw("layer-chart", spec, {layers: rows});
+    draw("layer-chart", `Layers of ${text("layer-model")} with ${text("layer-setting")} on ${text("layer-place")}: ${quantity}`,
+         spec, {layers: rows});
   }
 
   function drawCurves() {
@@ -77,15 +80,17 @@
       item.append(svg, line.label);
       return item;
     }));
-    draw("curve-chart", figures.specs.curves, {lines, measured: shown.measured});
+    draw("curve-chart", `Seconds of ${text("curve-model")} over the round-trip time`, figures.specs.curves,
+         {lines, measured: shown.measured});
   }
 
   function drawAll() {
     for (const one of figures.overview)
-      draw(one.id, {...figures.specs.overview, height: one.height, width: "container",
+      draw(one.id, `Seconds of every setting on ${one.title}`, {...figures.specs.overview, height: one.height, width: "container",
                     autosize: {type: "fit-x", contains: "padding"}}, {points: one.points, links: one.links});
     for (const one of figures.errors)
-      draw(one.id, {...figures.specs.errors, height: 22 * one.rows.length}, {errors: one.rows});
+      draw(one.id, `How far predictions are off on ${one.title}`,
+           {...figures.specs.errors, height: 22 * one.rows.length}, {errors: one.rows});
     if (figures.layers.length) drawLayers();
     if (figures.curves.length) drawCurves();
   }
