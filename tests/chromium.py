@@ -62,11 +62,11 @@ class Browser:
             const done = arguments[0], since = Date.now();
             (function look() {
               const all = typeof drawn === "undefined" ? [] : [...drawn.values()];
-              if (all.length && all.every(one => one.view)) requestAnimationFrame(() => done(all.length));
-              else if (Date.now() - since > 15000) done(0);
+              if (typeof drawn !== "undefined" && all.every(one => one.view)) requestAnimationFrame(() => done(true));
+              else if (Date.now() - since > 15000) done(false);
               else setTimeout(look, 20);
             })();""")
-        assert drawn, f"no picture was drawn: {self.logs()}"
+        assert drawn, f"a picture was not drawn: {self.logs()}"
 
     def media(self, kind: str, dark: bool) -> None:
         """``screen`` or ``print``; what the person's system prefers."""

@@ -25,11 +25,7 @@ Curves: TypeAlias = Mapping[tuple[str, str], Sequence[sweep.Curve]]
 
 
 def content(sources: Sequence[Source]) -> tuple[Shown, Shown]:
-    """What the template shows, and what the script draws.
-
-    Raises:
-        ResultsError: a report in a results file lacks what predictions are made from.
-    """
+    """What the template shows, and what the script draws."""
     rows = matrix(sources)
     names = {"models": _each(row.cell.model for row in rows), "places": _each(row.place for row in rows),
              "labels": _each(row.label for row in rows)}

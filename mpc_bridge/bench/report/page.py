@@ -29,7 +29,6 @@ def page(sources: Sequence[Source]) -> str:
 
     Raises:
         UsageError: the extra ``report`` is not installed.
-        ResultsError: a report in a results file lacks what predictions are made from.
     """
     jinja2, vl_convert = needs("jinja2"), needs("vl_convert")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=False)

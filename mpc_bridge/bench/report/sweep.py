@@ -9,7 +9,6 @@ from mpc_bridge.bench.predict import predict
 from mpc_bridge.bench.records import spent
 from mpc_bridge.bench.report.figures import Row
 from mpc_bridge.bench.shapes import LAN, WAN, Shape
-from mpc_bridge.errors import ResultsError
 
 #: Seconds: 0.1 ms to 200 ms, eight steps a decade, whole microseconds as shapes have them.
 RTTS = tuple(round(10 ** (-4 + step / 8), 6) for step in range(27))
@@ -66,9 +65,4 @@ def _local(row: Row) -> bool:
 def _line(row: Row, bandwidth: int) -> Line:
     assert row.cell.report is not None and row.cell.summary is not None
     local = {phase: spread.median for phase, spread in row.cell.summary.phases.items()}
-    try:
-        seconds = tuple(spent(predict(row.cell.report, Shape(f"{rtt:g}", rtt, bandwidth), local)) for rtt in RTTS)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ResultsError("a report that nothing can be predicted from",
-                           where=f"{row.cell.model}: {row.label}: {error}", hint="run mpc-bridge bench again") from None
-    return Line(row, seconds)
+    return Line(row, tuple(spent(predict(row.cell.report, Shape(f"{rtt:g}", rtt, bandwidth), local)) for rtt in RTTS))

@@ -78,7 +78,7 @@ def cells_table(rows: Iterable[Row]) -> str:
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table; a column whose name ends in ``>`` is right-aligned. No cell's text is markup."""
-    head = [f"| {' | '.join(column.rstrip('>') for column in columns)} |",
+    head = [f"| {' | '.join(plain(column.removesuffix('>')) for column in columns)} |",
             f"|{'|'.join('---:' if column.endswith('>') else '---' for column in columns)}|"]
     return "\n".join([*head, *(f"| {' | '.join(map(plain, line))} |" for line in lines)])
 
