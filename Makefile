@@ -32,6 +32,7 @@ NATIVE := $(shell find mpc_bridge/kernels -name '*.cpp' -o -name '*.h' -o -name 
 VECTORS ?= ../shared/vectors
 MODELS ?= $(wildcard $(VECTORS)/*/model.tflite)
 NETWORK_MODELS ?= $(foreach name,ad01_int8 kws_ref_model mobilenet_v1_0_25_128_quant,$(VECTORS)/$(name)/model.tflite)
+inputs = $(foreach model,$(1),--input $(dir $(model))inputs.npz)
 REPEAT ?= 3
 MINUTES ?= 40
 
@@ -58,8 +59,10 @@ readme: $(VENV)/.tools
 	$(BIN)/python -m mpc_bridge.cli.tables --write
 
 results: $(VENV)/.tools
-	$(BIN)/mpc-bridge bench $(MODELS) --repeat $(REPEAT) --max-minutes $(MINUTES) -o results/local.json
-	$(BIN)/mpc-bridge bench $(NETWORK_MODELS) --network local --network lan --network wan --repeat $(REPEAT) -o results/networks.json
+	$(BIN)/mpc-bridge bench $(MODELS) $(call inputs,$(MODELS)) --repeat $(REPEAT) --max-minutes $(MINUTES) \
+	    -o results/local.json
+	$(BIN)/mpc-bridge bench $(NETWORK_MODELS) $(call inputs,$(NETWORK_MODELS)) --repeat $(REPEAT) \
+	    --network local --network lan --network wan -o results/networks.json
 	$(BIN)/mpc-bridge report results/local.json results/networks.json -o results/report.html
 	$(BIN)/mpc-bridge report results/local.json results/networks.json -o results/report.md
 	$(BIN)/python -m mpc_bridge.cli.tables --write
