@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -217,11 +218,14 @@ def test_why_a_cell_has_no_number(mixed: Json, written: Write) -> None:
 
 
 def test_the_answer_in_words(mixed: Json, written: Write) -> None:
-    first, second = words.answer(compare(rows_of(written, mixed)))
+    comparisons = compare(rows_of(written, mixed))
+    first, second = words.answer(comparisons)
     assert first.startswith("Active security takes ") and " times as long as passive with an honest majority" in first
     assert "with a dishonest majority" in first
     assert "against semi-honest parties with additive (dealer)" in second and "against malicious parties" in second
     assert words.answer([]) == []
+    predicted = [replace(one, predicted=one.place == "lan") for one in comparisons]
+    assert words.answer(predicted) == [first, second, "What is said of lan rests on predictions."]
 
 
 def test_several_files_keep_apart(mixed: Json, measured: Json, written: Write) -> None:

@@ -120,7 +120,7 @@ def _facts(sources: Sequence[Source], rows: Sequence[Row], names: Mapping[str, l
         "measured": sum(row.cell.status == "done" for row in rows), "predicted": sum(row.predicted for row in rows),
         "without": sum(row.amount is None for row in rows), "dates": _each(one.started[:10] for one in results),
         "revisions": _each(one.revision or "not from a clone" for one in results),
-        "machines": _each(", ".join(text for _, text in _machine(one.machine)) for one in results),
+        "machines": _each(_machine_in_short(one.machine) for one in results),
         "versions": _each(", ".join(f"{name} {text}" for name, text in one.versions.items()) for one in results),
     }
 
@@ -133,10 +133,22 @@ def _run(source: Source) -> Shown:
             "models": results.models, "networks": results.networks}
 
 
-def _machine(machine: Shown) -> list[tuple[str, str]]:
-    words_of = {"cpu": lambda value: str(value), "cores": lambda value: f"{value} cores",
-                "memory_bytes": lambda value: f"{size(value)} memory" if isinstance(value, int) else str(value)}
-    return [(name.replace("_bytes", ""), words_of.get(name, str)(value)) for name, value in machine.items()]
+def _machine(machine: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What it is, in words: all that the file says."""
+    found = []
+    for name, value in machine.items():
+        if name == "memory_bytes" and isinstance(value, int):
+            found.append(("memory", size(value)))
+        else:
+            found.append((name, {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)))
+    return found
+
+
+def _machine_in_short(machine: Mapping[str, Any]) -> str:
+    words_of = dict(_machine(machine))
+    return ", ".join([*(words_of[name] for name in ("cpu", "system") if name in words_of),
+                      *(f"{words_of[name]} {name}" for name in ("cores", "memory") if name in words_of),
+                      *(["a virtual machine"] if machine.get("virtual") is True else [])])
 
 
 def _comparisons(found: Sequence[Comparison], places: Sequence[str]) -> list[Shown]:

@@ -18,8 +18,10 @@ def answer(comparisons: Sequence[Comparison]) -> list[str]:
     known = [found for found in lines(comparisons) if any(one.seconds for one in found)]
     active = [(f"with {_article(found[0].majority)} majority", found) for found in known if found[0].kind == "active"]
     dishonest = [(f"against {found[0].adversary} parties", found) for found in known if found[0].kind == "dishonest"]
-    return [f"{start} takes {_list(_ranges(parts, other))}." for start, other, parts in (
+    sentences = [f"{start} takes {_list(_ranges(parts, other))}." for start, other, parts in (
         ("Active security", "passive", active), ("A dishonest majority", "an honest one", dishonest)) if parts]
+    guessed = list(dict.fromkeys(one.place for one in comparisons if one.predicted))
+    return [*sentences, *([f"What is said of {_list(guessed)} rests on predictions."] if guessed else [])]
 
 
 def _ranges(parts: Sequence[tuple[str, Sequence[Comparison]]], other: str) -> list[str]:
@@ -95,4 +97,6 @@ def _article(word: str) -> str:
 
 
 def _list(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])}, and {parts[-1]}"
+    if len(parts) < 3:
+        return " and ".join(parts)
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}"
