@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from mpc_bridge.bench.matrix import Setting
 from mpc_bridge.bench.records import SPENT, Cell, Results
-from mpc_bridge.cli.console import emit, plain_table, size
+from mpc_bridge.cli.console import emit, plain_table
+from mpc_bridge.quantities import size
 
 
 def print_results(results: Results, cells: Sequence[Cell]) -> None:
