@@ -28,7 +28,7 @@ from mpc_bridge.runtime.meter import PHASES
 from mpc_bridge.security import ThreatModel
 from mpc_bridge.testing.specimens import specimen
 
-from .bench_results import ACTIVE, PASSIVE, results
+from .bench_results import ACTIVE, PASSIVE, repetition, results
 
 PLUGIN = Path(__file__).resolve().parent / "plugin"
 
@@ -361,6 +361,18 @@ def test_a_cell_whose_local_one_failed_cannot_be_predicted(
     found = work(tmp_path / "results.json", planned([model], ("wrong",), repeat=1, networks=("lan",)), Log())
     assert [cell.status for cell in found.cells] == ["failed", "failed"]
     assert found.cells[1].reason == found.cells[0].reason
+
+
+def test_the_table_says_how_many_times_as_much(capsys: pytest.CaptureFixture[str]) -> None:
+    passive, active, *rest = results().cells
+    twice = tuple(repetition(seconds) for seconds in (1.0, 3.0, 3.375))  # 3.375 s with the other phases: 1.8 times
+    active = replace(active, status="done", reason=None, repetitions=twice, summary=summarise(twice))
+    found = replace(results(), cells=(passive, active, *rest))
+    print_results(found, found.cells)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["semi-honest,", "honest", "rep3", "1.88", "s", "~10.0", "s", "90", "B", "9"] in lines
+    assert ["active/passive:", "rep3-mac", "over", "rep3", "×1.80", "×1.00", "×1.00"] in lines
+    assert ["malicious,", "honest", "rep3-mac", "refused"] in lines
 
 
 def test_lines_for_people() -> None:
