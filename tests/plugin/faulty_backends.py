@@ -1,4 +1,6 @@
-"""Two backends that go wrong on purpose and one that does not, installed the way a third party's would be (``faulty-1.0.dist-info``)."""
+"""Two backends that go wrong on purpose and one that does not, installed the way a third party's would be
+(``faulty-1.0.dist-info``).
+"""
 
 from __future__ import annotations
 
