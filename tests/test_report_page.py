@@ -84,15 +84,14 @@ def test_every_cell_is_shown_with_the_json_s_numbers(browser: Browser, shown: Pa
     for values, cell, row in zip(table, mixed["cells"], rows, strict=True):
         expected: list[float] = []
         if row.amount is not None:
-            done = cell["status"] == "done"
-            spread = cell["summary"]["spent"] if done else dict.fromkeys(
-                ("median", "least", "most"), cell["predicted"]["spent"])
-            expected += [spread["median"], spread["least"], spread["most"]]
-            if done:
+            if cell["status"] == "done":
+                spread = cell["summary"]["spent"]
+                expected += [spread["median"], spread["least"], spread["most"]]
                 by_party = zip(*(cell["report"]["phases"][phase]["bytes_sent"] for phase in SPENT), strict=True)
                 expected += [sent(cell), max(map(sum, by_party)), rounds(cell)]
             else:
-                expected += [row.amount.bytes_sent, row.amount.bytes_most, row.amount.rounds]
+                amount = row.amount
+                expected += [cell["predicted"]["spent"], amount.bytes_sent, amount.bytes_most, amount.rounds]
         for ratio in (row.over_passive, row.over_honest):
             expected += [value for value in ((ratio.seconds, ratio.bytes_sent, ratio.rounds) if ratio else ())
                          if value is not None]
