@@ -51,10 +51,19 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str | None:
-    """The clone's commit; None outside a clone, and a plus sign behind it when files were changed."""
+    """The clone's commit; None outside a clone, and a plus sign behind it when files were changed.
+
+    Changes in ``results/`` do not count: what is measured goes there, one file after the other.
+    """
+    here = Path(mpc_bridge.__file__).parent
     try:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"],
-                                cwd=Path(mpc_bridge.__file__).parent, capture_output=True, text=True, check=True)
+        commit = _git(here, "describe", "--always", "--exclude=*")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit.stdout.strip()
+    return commit + ("+" if changed else "")
+
+
+def _git(folder: Path, *words: str) -> str:
+    """What a git command prints. Raises OSError without git, CalledProcessError outside a clone."""
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()

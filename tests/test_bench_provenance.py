@@ -31,10 +31,15 @@ def test_the_revision_is_the_clones(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(mpc_bridge, "__file__", str(package))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert revision() is None
+    results = tmp_path / "results" / "local.json"
+    results.parent.mkdir()
+    results.write_text("{}\n")
     git("init", "-q")
     git("add", ".")
     git("commit", "-qm", "one")
     commit = git("rev-parse", "--short", "HEAD")
+    assert revision() == commit
+    results.write_text("[]\n")
     assert revision() == commit
     package.write_text("two = 2\n")
     assert revision() == f"{commit}+"
