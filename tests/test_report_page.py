@@ -318,6 +318,23 @@ def test_the_page_runs_no_script_but_its_own(browser: Browser, shown: Path) -> N
     assert len([line for line in browser.logs() if "Content Security Policy" in line]) >= 2
 
 
+def test_the_results_of_this_clone_make_a_page(browser: Browser, tmp_path: Path) -> None:
+    """The real thing: every model, setting and network that is stored."""
+    pytest.importorskip("vl_convert", reason="the extra report is not installed")
+    stored = sorted((Path(__file__).resolve().parent.parent / "results").glob("*.json"))
+    assert stored
+    path = tmp_path / "page.html"
+    path.write_text(page(read(stored)), encoding="utf-8")
+    browser.open(path)
+    assert browser.logs() == [] and browser.requests() == [path.as_uri()]
+    cells = [cell for one in stored for cell in json.loads(one.read_text(encoding="utf-8"))["cells"]]
+    shown = rows_of(browser, "#cells")
+    assert len(shown) == len(cells)
+    for values, cell in zip(shown, cells, strict=True):
+        if cell["status"] == "done":
+            assert float(values[0]) == cell["summary"]["spent"]["median"]
+
+
 def test_nothing_measured_is_a_page_too(browser: Browser, made: Made, mixed: Json) -> None:
     results = deepcopy(mixed)
     empty: dict[str, Any] = {"status": "waiting", "report": None, "repetitions": [], "summary": None,
