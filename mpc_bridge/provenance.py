@@ -6,11 +6,15 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import mpc_bridge
+
+#: Of a clone: nothing that runs.
+_NO_CODE = ("results", "tests", "docs", "README.md", "CONTRIBUTING.md")
 
 
 def machine() -> dict[str, Any]:
@@ -51,19 +55,23 @@ def versions() -> dict[str, str]:
 
 
 def revision() -> str | None:
-    """The clone's commit; None outside a clone, and a plus sign behind it when files were changed.
+    """The clone's commit; None outside a clone; behind it, when files were changed, a plus sign and a hash of how.
 
-    Changes in ``results/`` do not count: what is measured goes there, one file after the other.
+    What is no code does not count: a measurement is written to ``results/``, and the documents are made from that.
     """
     here = Path(mpc_bridge.__file__).parent
     try:
-        commit = _git(here, "describe", "--always", "--exclude=*")
-        changed = _git(here, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results")
+        # an installed package may lie in the folder of somebody else's clone
+        _git(here, "ls-files", "--error-unmatch", "__init__.py")
+        # of one length: git's own grows with the clone, and the same commit would be another one
+        commit = _git(here, "describe", "--always", "--exclude=*", "--abbrev=12").decode().strip()
+        changed = _git(here, "diff", "HEAD", "--binary", "--no-color", "--no-ext-diff", "--no-textconv", "--", ":/",
+                       *(f":(top,exclude){name}" for name in _NO_CODE))
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit + ("+" if changed else "")
+    return commit + (f"+{sha256(changed).hexdigest()[:8]}" if changed else "")
 
 
-def _git(folder: Path, *words: str) -> str:
+def _git(folder: Path, *words: str) -> bytes:
     """What a git command prints. Raises OSError without git, CalledProcessError outside a clone."""
-    return subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(["git", *words], cwd=folder, capture_output=True, check=True).stdout

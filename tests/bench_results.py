@@ -28,7 +28,7 @@ def report(parties: int) -> dict[str, Any]:
     brief = {"seconds": 0.5, "rounds": 3, "bytes_sent": [10] * parties}
     cost = {**brief, "messages": [1] * parties, "and_gates": 5, "ring_multiplications": 6,
             "correlations": {"and_triples": 5}}
-    return {"schema": "mpc-bridge-report/1", "samples": 1,
+    return {"schema": "mpc-bridge-report/1", "samples": 1, "threat_model": {"parties": parties},
             "phases": {phase: {**cost, "round_bytes": [[3, 2], [4, 1]], "flights": [[3, 1], [7, 1]]}
                        for phase in PHASES},
             "launcher": {"phases": {phase: {"bytes_sent": [20] * parties, "waits": 1} for phase in PHASES}},

@@ -31,15 +31,28 @@ def test_the_revision_is_the_clones(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(mpc_bridge, "__file__", str(package))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert revision() is None
+    git("init", "-q")
+    (tmp_path / "own.txt").write_text("somebody's own project, with this package installed in its folder\n")
+    git("add", "own.txt")
+    git("commit", "-qm", "zero")
+    assert revision() is None
     results = tmp_path / "results" / "local.json"
     results.parent.mkdir()
     results.write_text("{}\n")
-    git("init", "-q")
+    (tmp_path / "README.md").write_text("one\n")
     git("add", ".")
     git("commit", "-qm", "one")
-    commit = git("rev-parse", "--short", "HEAD")
+    commit = git("rev-parse", "--short=12", "HEAD")
     assert revision() == commit
-    results.write_text("[]\n")
+    for written in (results, tmp_path / "README.md"):
+        written.write_text("[]\n")
+        assert revision() == commit
+    seen = set()
+    for number in (2, 3):
+        package.write_text(f"number = {number}\n")
+        found = revision()
+        assert found is not None and found.startswith(f"{commit}+") and revision() == found
+        seen.add(found)
+    assert len(seen) == 2  # what was measured before the second change is of another revision
+    package.write_text("one = 1\n")
     assert revision() == commit
-    package.write_text("two = 2\n")
-    assert revision() == f"{commit}+"

@@ -137,6 +137,7 @@ FIRST = (*DONE, "repetitions", 0)
     _set("repeat", value=2.5), _set("repeat", value="3"), _set("models", 1, "name", value="tiny"),
     _set("models", 0, "name", value="\x1b[2J"), _set("models", 0, "samples", value=0), _drop("models", 0),
     _set("networks", 0, "name", value=""), _set("networks", 1, "rtt_seconds", value=-1), _drop("revision"),
+    _set("networks", 1, "bandwidth_bits_per_second", value=5), _set("networks", 1, "rtt_seconds", value=None),
     _set("extra", value=1), _set(*DONE, "model", value="other"), _set(*DONE, "network", value="lan"),
     _set(*DONE, "status", value="good"), _set(*DONE, "status", value="refused"), _set(*DONE, "status", value=["done"]),
     _set("cells", 1, "status", value="done"), _set("cells", 3, "status", value="predicted"),
@@ -149,6 +150,7 @@ FIRST = (*DONE, "repetitions", 0)
     _set(*DONE, "report", "layers", 0, "rounds", value=-1), _drop(*DONE, "report", "layers", 0, "phases", "online"),
     _set(*DONE, "report", "phases", "online", "round_bytes", 0, value=[1]), _drop(*DONE, "report", "soundness_bits"),
     _set(*DONE, "report", "phases", "online", "flights", 0, value=[1, 2, 3]), _set(*DONE, "report", "samples", value=0),
+    _drop(*DONE, "report", "threat_model"), _set(*DONE, "report", "threat_model", "parties", value=2),
     _set(*DONE, "report", "launcher", value=None), _drop(*DONE, "report", "launcher", "phases", "online"),
     _set(*DONE, "report", "launcher", "phases", "online", "waits", value=-1),
     _set(*DONE, "report", "helper", value={"name": "dealer", "phases": {}}),
@@ -173,7 +175,7 @@ def test_what_no_run_wrote_is_refused_with_the_place(path: Path, change: Callabl
     assert caught.value.where.splitlines()[0] == str(path) and caught.value.hint
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1e-999999999999"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1e-999999999999", "1e-300", "1e300"])
 def test_numbers_that_no_clock_shows(path: Path, number: str) -> None:
     text = as_text(results())
     changed = text.replace('"online": 1.0', f'"online": {number}', 1)

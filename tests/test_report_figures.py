@@ -128,7 +128,8 @@ def test_numbers_of_parties_are_compared_with_their_like(mixed: Json, written: W
     for cell in [cell for cell in results["cells"] if cell["network"] == "local"
                  and (cell["backend"], cell["preprocessing"]) == ("additive", "dealer")]:
         larger = deepcopy(cell)
-        larger["threat_model"] |= {"parties": 3, "corruptions": 2}
+        for found in (larger, larger["report"]):
+            found["threat_model"] |= {"parties": 3, "corruptions": 2}
         for costs in (larger["report"]["phases"], *(layer["phases"] for layer in larger["report"]["layers"])):
             for cost in costs.values():
                 cost["bytes_sent"] = [*cost["bytes_sent"], 1]
@@ -146,6 +147,16 @@ def test_numbers_of_parties_are_compared_with_their_like(mixed: Json, written: W
                                            "additive (ot, 2 parties)", "additive (dealer, 3 parties)"}
     ratio = only(rows, "local", "spdz2k (dealer)").over_passive
     assert ratio is not None and ratio.over == "additive (dealer, 2 parties)"
+
+
+def test_active_security_is_never_compared_with_none(mixed: Json, written: Write) -> None:
+    """Somebody's backend that computes in the clear with as many parties, which comes first in a file."""
+    results = deepcopy(mixed)
+    clear = deepcopy(cell_of(mixed, "local", "rep3")) | {"backend": "clear"}
+    clear["threat_model"] |= {"guarantee": "none", "corruptions": 0}
+    results["cells"].insert(0, clear)
+    ratio = only(rows_of(written, results), "local", "rep3-mac").over_passive
+    assert ratio is not None and ratio.over == "rep3"
 
 
 def test_comparisons_are_medians_over_the_models(mixed: Json, written: Write) -> None:

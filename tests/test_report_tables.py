@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,22 @@ def test_hostile_text_is_text(mixed: Json, written: Write) -> None:
     for line in lines_of(written, results):
         assert not any(value.startswith(("=", "+", "-", "@")) for value in line.values())
         assert line["model"] == f"'{PAYLOAD}0"
+
+
+def test_nothing_that_is_printed_commands_a_terminal(mixed: Json, written: Write) -> None:
+    results = deepcopy(mixed)
+    escape = "a\x1b]0;owned\x07\x9b2Jb"
+    results["command"] = f"{escape}\nsecond line"
+    results["machine"] = {escape: escape}
+    for cell in results["cells"]:
+        if cell["reason"] is not None:
+            cell["reason"]["what"] = escape
+    sources = read([written(results)])
+    for text in (as_markdown(sources), as_csv(sources)):
+        assert "a?]0;owned??2Jb" in text
+        assert all(one.isprintable() or one in "\n\N{NO-BREAK SPACE}\N{NARROW NO-BREAK SPACE}\N{THIN SPACE}"
+                   for one in text)
+    assert "```\na?]0;owned??2Jb\nsecond line\n```" in as_markdown(sources)
 
 
 def test_plain_keeps_what_is_no_markup() -> None:

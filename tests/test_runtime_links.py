@@ -120,6 +120,24 @@ def test_a_party_that_takes_nothing_and_says_nothing_is_lost(ends: tuple[list[Ch
         thread.join()
 
 
+def test_a_party_that_waited_as_long_as_it_may_speaks_first(ends: tuple[list[Channel], list[socket.socket]]) -> None:
+    """It is not the one to blame: it had heard bytes, and no reason yet to say so, when the other one fell silent."""
+    channels, parties = ends
+    made = PartyLinks(channels, len(channels), 100, 3.0, 1000, lambda party, tag, sent: None, str)
+    payload = encode_error(PeerTimeout("no word from party 0 for 3 s"))
+    speaks = threading.Timer(3.3, parties[1].sendall, [encode_header(Kind.ERROR, 0, len(payload)) + payload])
+    stop = threading.Event()
+    thread = chatter(parties[0], stop)
+    speaks.start()
+    try:
+        with pytest.raises(PeerTimeout, match="no word from party 0"):
+            made.gather(Kind.OUTPUT, 3)
+    finally:
+        stop.set()
+        thread.join()
+        speaks.join()
+
+
 def test_progress_ends(ends: tuple[list[Channel], list[socket.socket]]) -> None:
     channels, parties = ends
     made = PartyLinks(channels, len(channels), 100, 0.4, 12, lambda party, tag, sent: None, str)

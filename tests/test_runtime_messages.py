@@ -64,10 +64,23 @@ def test_reports_survive_the_wire() -> None:
     assert report.flights["online"] == {10: 1}
 
 
-def test_no_party_reports_a_soundness_that_compares_with_nothing() -> None:
+@pytest.mark.parametrize("number", [float("nan"), "nan", "inf", "1e999", "41"])
+@pytest.mark.parametrize("place", ["soundness_bits", "seconds"])
+def test_no_party_reports_a_number_that_compares_with_nothing(number: Any, place: str) -> None:
+    """Of two parties' numbers the least or the most counts: one that is none would hide what the honest one says."""
     report = json.loads(PartyReport.of(CostMeter(), 0, 41.0).encode())
-    report["soundness_bits"] = float("nan")
+    (report if place in report else report["phases"]["online"])[place] = number
+    payload = json.dumps(report).replace('"1e999"', "1e999")
     with pytest.raises(MalformedFrame, match="party 1 sent an unreadable cost report"):
+        PartyReport.decode(bytearray(payload.encode()), 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("rounds", -1), ("messages", "3"), ("rounds", 1.5), ("bytes_to", {"0": -1})])
+def test_no_party_reports_a_count_that_is_none(name: str, value: Any) -> None:
+    report = json.loads(PartyReport.of(CostMeter(), 0).encode())
+    report["phases"]["online"][name] = value
+    with pytest.raises(MalformedFrame, match="unreadable cost report"):
         PartyReport.decode(bytearray(json.dumps(report).encode()), 1)
 
 

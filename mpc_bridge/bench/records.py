@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from mpc_bridge.bench.matrix import Setting
 from mpc_bridge.bench.report_check import check_report
+from mpc_bridge.bench.shapes import Shape
 from mpc_bridge.bench.typed_json import decode, encode, line, parse
 from mpc_bridge.errors import MpcBridgeError, ResultsError, UsageError
 from mpc_bridge.runtime.meter import PHASES
@@ -27,6 +28,8 @@ SCHEMA = "mpc-bridge-bench/1"
 #: Of a results file: a hundred times the largest in use.
 MAX_FILE_BYTES = 1 << 28
 
+#: Any number of seconds is none, or in between, by far: ratios of such numbers are numbers, too.
+_LEAST, _MOST = 1e-100, 1e15
 #: Of a model's or a network's name, in characters.
 MAX_NAME = 200
 #: Of each line of a reason, in characters.
@@ -190,7 +193,7 @@ class Results:
     Attributes:
         command: exactly as it was typed; of the last run that added to the file.
         started: ISO 8601, UTC, of the first run.
-        revision: the clone's commit, with a plus sign when files were changed; None outside a clone.
+        revision: the clone's commit, with a plus sign and a hash when files were changed; None outside a clone.
         repeat: repetitions that a cell needs.
     """
 
@@ -313,8 +316,7 @@ def check(results: Results) -> None:
     for model in results.models:
         _require(model.samples >= 1 and model.macs >= 0 and model.activations >= 0, f"models: {model.name}", "counted")
     for network in results.networks:
-        _require(all(value is None or value >= 0 for value in
-                     (network.rtt_seconds, network.bandwidth_bits_per_second)), f"networks: {network.name}", "positive")
+        _require(_has_shape(network), f"networks: {network.name}", "of a possible shape, or of none")
     for index, cell in enumerate(results.cells):
         where = f"cells[{index}]"
         _require(cell.model in models, where, f"of a model of the file, not {cell.model[:50]!r}")
@@ -357,9 +359,22 @@ def _check_repetition(one: Repetition, parties: int, layers: int, where: str) ->
              "as many as in the report")
 
 
+def _has_shape(network: NetworkRecord) -> bool:
+    """Whether a network has a shape that there can be, or none at all."""
+    rtt, bandwidth = network.rtt_seconds, network.bandwidth_bits_per_second
+    if rtt is None or bandwidth is None:
+        return rtt is None and bandwidth is None
+    try:
+        Shape(network.name, rtt, bandwidth)
+    except UsageError:
+        return False
+    return True
+
+
 def _phases(values: Mapping[str, float], where: str) -> None:
     _require(set(values) == set(PHASES), where, f"of the phases {', '.join(PHASES)}")
-    _require(min(values.values()) >= 0, where, "without a negative number")
+    _require(all(value == 0 or _LEAST < value < _MOST for value in values.values()), where,
+             "of numbers that a clock shows")
 
 
 def _named(key: str, names: Sequence[str]) -> None:

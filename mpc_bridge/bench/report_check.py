@@ -70,7 +70,13 @@ class _Launcher:
 
 
 @dataclass(frozen=True)
+class _Threat:
+    parties: int
+
+
+@dataclass(frozen=True)
 class _Report:
+    threat_model: _Threat
     samples: int
     phases: dict[str, _Phase]
     layers: tuple[_Layer, ...]
@@ -92,7 +98,8 @@ def check_report(report: dict[str, Any], parties: int, where: str) -> int:
         costs += [layer, *_of(SPENT, layer.phases, f"{where}.layers[{index}].phases")]
     if found.helper is not None:
         costs += _of(PHASES, found.helper.phases, f"{where}.helper.phases")
-    if not all(len(counts) == parties for counts in (found.peak_memory_bytes, *(cost.bytes_sent for cost in costs))):
+    lengths = [len(counts) for counts in (found.peak_memory_bytes, *(cost.bytes_sent for cost in costs))]
+    if {found.threat_model.parties, *lengths} != {parties}:
         raise _wrong(where, f"of {parties} parties")
     if set(found.launcher.phases) != set(PHASES) or not found.samples:
         raise _wrong(f"{where}.launcher", "of all phases and at least one sample")

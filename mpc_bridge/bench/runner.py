@@ -31,8 +31,9 @@ from mpc_bridge.bench.store import Store
 from mpc_bridge.bench.typed_json import line, parse
 from mpc_bridge.circuit.graph import Circuit
 from mpc_bridge.circuit.reference import evaluate_samples
-from mpc_bridge.errors import MpcBridgeError, WrongResult
+from mpc_bridge.errors import MpcBridgeError, PeerError, UsageError, WrongResult
 from mpc_bridge.evaluation import evaluate, same_outputs
+from mpc_bridge.provenance import revision
 from mpc_bridge.runtime.meter import PHASES
 from mpc_bridge.runtime.processes import Network
 
@@ -134,7 +135,7 @@ class Runner:
         """Everything that is not done yet. KeyboardInterrupt comes through; what is measured is in the file.
 
         Raises:
-            UsageError: the file cannot be written.
+            UsageError: the file cannot be written; or the clone's code was changed meanwhile.
         """
         for cell in self.cells():
             if cell.status == "refused":
@@ -185,18 +186,22 @@ class Runner:
         started, since = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
         try:
             report = _measured(work, cell.setting, network, expected, self._timeout)
+            counted = _repetition(report, started)
+            if cell.repetitions:
+                _same_work(cell.repetitions[0], counted)
         except Exception as error:  # a backend may be somebody else's: it may raise anything, and the rest goes on
             failed = replace(cell, status="failed", reason=_reason(error))
             self._given_up.add(cell.key)
             self._store.put(failed)
             self._watcher.settled(failed)
             return
+        self._require_same_code()
         self._runs_done += 1
         self._estimate.learn(cell, time.monotonic() - since, lane.record.name if repetition else LOCAL)
         if not repetition:
             self._warm.add((cell.model, cell.setting))
             return
-        repetitions = (*cell.repetitions, _repetition(report, started))
+        repetitions = (*cell.repetitions, counted)
         grown = replace(cell, status="done" if len(repetitions) >= self._repeat else "waiting", reason=None,
                         carrier="unix" if network is None else "netem", report=cell.report or report,
                         repetitions=repetitions, summary=summarise(repetitions))
@@ -212,7 +217,8 @@ class Runner:
             if cell.status == "refused":
                 continue
             alone = not lane.measured and not cell.repetitions
-            if local.report is not None and local.summary is not None:
+            # what is half measured may look different tomorrow, and nobody may come back to the prediction then
+            if local.status == "done" and local.report is not None and local.summary is not None:
                 medians = {phase: spread.median for phase, spread in local.summary.phases.items()}
                 cell = replace(cell, predicted=_prediction(local.report, shape, medians))
                 if alone:
@@ -222,6 +228,13 @@ class Runner:
             self._store.put(cell)
             if alone and cell != before:
                 self._watcher.settled(cell)
+
+    def _require_same_code(self) -> None:
+        """Parties are fresh processes: they run what the clone holds now, whatever this process has loaded."""
+        before, now = self._store.results.revision, revision()
+        if before != now:
+            raise UsageError("the code was changed while it was measured", where=f"revision {before} before, {now} now",
+                             hint="what was counted before is kept; measure in a clone that nobody works in")
 
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() >= self._deadline
@@ -272,6 +285,13 @@ def _repetition(report: JsonObject, started: str) -> Repetition:
         {phase: tuple(phases[phase]["bytes_sent"]) for phase in PHASES},
         None if helper is None else {phase: float(helper["phases"][phase]["seconds"]) for phase in PHASES},
     )
+
+
+def _same_work(first: Repetition, other: Repetition) -> None:
+    """What a report takes from the first repetition has to be every other one's too. Raises PeerError."""
+    if (first.rounds, first.bytes_sent, len(first.layers)) != (other.rounds, other.bytes_sent, len(other.layers)):
+        raise PeerError("rounds or bytes are not those of the first repetition", where="a repetition",
+                        hint="shapes alone should determine them; see what the backend makes them depend on")
 
 
 def _prediction(report: JsonObject, shape: Shape, medians: dict[str, float]) -> Prediction:

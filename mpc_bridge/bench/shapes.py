@@ -29,8 +29,9 @@ class Shape:
         name: ``lan``, ``wan``, or the two numbers as :func:`parse_shape` reads them.
         rtt: seconds from a message's start to its answer's end between any two members, whole microseconds, 0 to 5;
             half of it each way.
-        bandwidth: bit/s that each member can send, Ethernet headers included; 1 kbit/s to 1 Tbit/s. Much below
-            1 Mbit/s a run needs a longer timeout: see MINIMUM_RATE in runtime/transport.py.
+        bandwidth: bit/s that each member can send, Ethernet headers included; 1 kbit/s to 1 Tbit/s. A run needs a
+            timeout that one message of a dealer takes, 16 MB or a layer's corrections; and much below 1 Mbit/s a longer
+            one in any case: see MINIMUM_RATE in runtime/transport.py.
 
     Raises:
         UsageError: a number beyond these limits.

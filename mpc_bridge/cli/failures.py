@@ -64,4 +64,9 @@ def run(command: Callable[[Sequence[str]], int | None], arguments: Sequence[str]
 
 def _say(what: str, where: str, hint: str) -> None:
     labels = (("error", what), ("where", where), ("hint", hint))
-    print("\n".join(f"{label}: {' '.join(text.split())}" for label, text in labels if text), file=sys.stderr)
+    print("\n".join(f"{label}: {_printable(text)}" for label, text in labels if text), file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """On one line; what a terminal may obey is spelled out: an error may quote a file."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in " ".join(text.split()))

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 from mpc_bridge.errors import MalformedFrame, MpcBridgeError, PeerError, PeerLost, PeerTimeout, ProtocolAbort
 from mpc_bridge.runtime.config import label_of
-from mpc_bridge.runtime.messages import ERROR_LIMIT, decode_error, decode_progress
+from mpc_bridge.runtime.messages import ERROR_LIMIT, PROGRESS_SHARE, decode_error, decode_progress
 from mpc_bridge.runtime.meter import CLIENT
 from mpc_bridge.runtime.transport import AnyIncoming, Channel, Frame, Kind, Outgoing, Transfer, Waiter, flatten
 
 #: A party that fails takes the others with it; for this long the launcher listens for the one with the best reason.
 _GRACE_SECONDS = 1.0
-#: The parties notice a silent peer themselves and know more about it, so they get to speak first.
+#: The parties notice a silent peer themselves and know more about it, so they get to speak first: a timeout after they
+#: have last heard something, which they may not have said yet.
 _MARGIN_SECONDS = 5.0
 
 #: Told about a party's progress: party, frame tag (sample and steps done), bytes it has sent so far.
@@ -42,7 +43,7 @@ class PartyLinks:
         self._channels = tuple(channels)
         self._parties = parties
         self._limit = max(limit, ERROR_LIMIT)
-        self._waiter = Waiter(timeout + _MARGIN_SECONDS)
+        self._waiter = Waiter((1 + PROGRESS_SHARE) * timeout + _MARGIN_SECONDS)
         self._progress_left = [progress_limit if party < parties else 0 for party in range(len(self._channels))]
         self._on_progress = on_progress
         self._obituary = obituary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
@@ -27,6 +28,8 @@ _TEXT_LIMIT = 4096
 #: Kinds of correlated randomness that a party may report.
 _CORRELATIONS = 64
 _PROGRESS = struct.Struct("<Q")
+#: Of its timeout: as long as something comes, a party that waits says to the launcher this often that it is at work.
+PROGRESS_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -180,37 +183,45 @@ class PartyReport:
     def decode(cls, payload: bytearray, party: int) -> PartyReport:
         """Raises MalformedFrame on anything that :meth:`encode` did not make."""
         try:
-            # NaN would win every comparison with what honest parties say
-            report = json.loads(payload, parse_constant=_refused)
+            report = json.loads(payload)
             return cls({phase: _cost(report["phases"][phase]) for phase in PHASES},
                        {phase: _histogram(report["round_bytes"][phase]) for phase in PHASES},
                        {phase: _histogram(report["flights"][phase]) for phase in PHASES},
                        {str(layer): {phase: _cost(costs[phase]) for phase in SPENT}
                         for layer, costs in report["layer_phases"].items()},
-                       int(report["peak_memory_bytes"]),
-                       None if report["soundness_bits"] is None else float(report["soundness_bits"]))
+                       _count(report["peak_memory_bytes"]),
+                       None if report["soundness_bits"] is None else _measure(report["soundness_bits"]))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise MalformedFrame(f"party {party} sent an unreadable cost report", where=f"party {party}") from error
 
 
-def _refused(constant: str) -> float:
-    raise ValueError(f"{constant} is no number")
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError("this is no count")
+    return value
+
+
+def _measure(value: Any) -> float:
+    # NaN would win every comparison with what honest parties say; float() takes words for it, too
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError("this is no measure")
+    return float(value)
 
 
 def _cost(report: Mapping[str, Any]) -> Cost:
-    return Cost(int(report["rounds"]), int(report["messages"]), float(report["seconds"]),
-                {int(peer): int(count) for peer, count in report["bytes_to"].items()}, _work(report["work"]))
+    return Cost(_count(report["rounds"]), _count(report["messages"]), _measure(report["seconds"]),
+                {int(peer): _count(count) for peer, count in report["bytes_to"].items()}, _work(report["work"]))
 
 
 def _work(report: Mapping[str, Any]) -> Work:
-    correlations = {str(name): int(count) for name, count in report["correlations"].items()}
+    correlations = {str(name): _count(count) for name, count in report["correlations"].items()}
     if len(correlations) > _CORRELATIONS or not all(name.isidentifier() and len(name) < 64 for name in correlations):
         raise ValueError("these are no names of correlations")
-    return Work(int(report["and_gates"]), int(report["ring_multiplications"]), correlations)
+    return Work(_count(report["and_gates"]), _count(report["ring_multiplications"]), correlations)
 
 
 def _histogram(report: Mapping[str, Any]) -> dict[int, int]:
-    found = {int(size): int(count) for size, count in report.items()}
+    found = {int(size): _count(count) for size, count in report.items()}
     if len(found) > rounds.SIZES or any(size < 0 or count < 1 for size, count in found.items()):
         raise ValueError("this is no histogram")
     return found

@@ -40,6 +40,7 @@ from mpc_bridge.runtime.executor import Prepared, run_online, run_setup
 from mpc_bridge.runtime.limits import check_shares
 from mpc_bridge.runtime.messages import (
     CIRCUIT_LIMIT,
+    PROGRESS_SHARE,
     Job,
     PartyReport,
     digest,
@@ -165,7 +166,7 @@ class Party(Member):
             check_shares(program, self._owner, self._session.party)
             self._agree(program, job)
             engine = self._backend.engine(self._session, program)
-            self._interval = _PROGRESS_SECONDS if job.progress else self._timeout / 4
+            self._interval = _PROGRESS_SECONDS if job.progress else PROGRESS_SHARE * self._timeout
             for session in filter(None, (self._session, self._session.helper)):
                 session.on_round = self._stay_alive
             prepared = run_setup(engine, program, self._read(engine, program, Kind.WEIGHT, 0), self._meter)
@@ -203,7 +204,7 @@ class Party(Member):
 
     def _stay_alive(self) -> None:
         """During long rounds and preparations, no more often than the launcher's patience needs."""
-        if time.monotonic() - self._said >= self._timeout / 4:
+        if time.monotonic() - self._said >= PROGRESS_SHARE * self._timeout:
             self._report(tag_of(0, 0))
 
     def _read(self, engine: Engine, program: Program, kind: Kind, sample: int) -> Any:

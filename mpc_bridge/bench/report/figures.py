@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mpc_bridge.bench.matrix import NO_GUARANTEE
 from mpc_bridge.bench.records import SPENT, Cell, NetworkRecord, Repetition, Results, Spread, load
 from mpc_bridge.errors import UsageError
 from mpc_bridge.security import Adversary, Majority
@@ -208,7 +209,7 @@ def _passive(cell: Cell, others: Sequence[Cell]) -> Cell | None:
         return None
     return next((one for one in others if one.threat_model.adversary == "semi-honest"
                  and one.threat_model.majority == threat.majority and one.threat_model.parties == threat.parties
-                 and one.preprocessing == cell.preprocessing), None)
+                 and one.threat_model.guarantee != NO_GUARANTEE and one.preprocessing == cell.preprocessing), None)
 
 
 def _honest(cell: Cell, others: Sequence[Cell]) -> Cell | None:
@@ -216,7 +217,7 @@ def _honest(cell: Cell, others: Sequence[Cell]) -> Cell | None:
     if threat.majority != "dishonest":
         return None
     honest = [one for one in others if one.threat_model.majority == "honest"
-              and one.threat_model.adversary == threat.adversary and one.threat_model.guarantee != "none"]
+              and one.threat_model.adversary == threat.adversary and one.threat_model.guarantee != NO_GUARANTEE]
     # a backend for an honest majority may serve fewer numbers of parties than the other one: the nearest stands for it
     return min(honest, key=lambda one: abs(one.threat_model.parties - threat.parties), default=None)
 

@@ -22,6 +22,8 @@ CSV_COLUMNS = (
     "seconds_over_honest", "bytes_over_honest", "rounds_over_honest")
 #: What Markdown may take for markup wherever it stands in a line; an underscore only at the edge of a word.
 _MARKUP = re.compile(r"[\\`*\[\]<>#|~!&$@]|\b_|_\b|(?<=\w):(?=//)|(?<=www)\.", re.IGNORECASE)
+#: What a terminal would obey; Markdown and CSV are printed, too.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 _Value = str | float | int | None
 
 
@@ -103,7 +105,7 @@ def _run(source: Source) -> str:
     facts = [("revision", results.revision or "not from a clone"), ("started", results.started),
              ("repetitions", str(results.repeat)),
              *((name, str(value)) for name, value in (results.machine | results.versions).items())]
-    return "\n\n".join([f"### {plain(source.name)}", f"{fence}\n{results.command}\n{fence}",
+    return "\n\n".join([f"### {plain(source.name)}", f"{fence}\n{_CONTROL.sub('?', results.command)}\n{fence}",
                         "\n".join(f"- {plain(name)}: {plain(value)}" for name, value in facts)])
 
 
@@ -115,7 +117,7 @@ def _seconds(ratio: Ratio | None) -> str:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKUP.sub(r"\\\g<0>", _CONTROL.sub("?", " ".join(text.split())))
 
 
 def _csv_lines(row: Row) -> Iterable[dict[str, _Value]]:
@@ -162,6 +164,6 @@ def _harmless(value: _Value) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        value = " ".join(value.split())
-        return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t") else value
+        value = _CONTROL.sub("?", " ".join(value.split()))
+        return f"'{value}" if value[:1] in ("=", "+", "-", "@") else value
     return repr(value)
