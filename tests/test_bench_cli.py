@@ -37,7 +37,7 @@ def start(tmp_path: Path, installed: None) -> Iterator[Started]:
         words = ["bench", "dense.circuit", "-o", "out.json", *map(str, arguments)]
         process = subprocess.Popen([sys.executable, "-m", "mpc_bridge", *words], cwd=tmp_path,
                                    env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c)
         started.append(process)
         return process
 
@@ -45,6 +45,11 @@ def start(tmp_path: Path, installed: None) -> Iterator[Started]:
     for process in started:
         process.kill()
         process.wait()
+
+
+def _heeds_ctrl_c() -> None:
+    # a shell's background job, as these tests may be, has its programs ignore it
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
