@@ -206,7 +206,7 @@ def test_inside_ends_whatever_happens() -> None:
 def test_a_thread_that_cannot_go_back_says_so_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
-        with pytest.raises(RuntimeError, match="cannot go back"), closing(Namespace.create()) as namespace:
+        with pytest.raises(namespaces.Stranded, match="cannot go back"), closing(Namespace.create()) as namespace:
             with namespace.inside():
                 monkeypatch.setattr(namespaces, "_CLONE_NEWNET", 0x20000000)  # pid namespaces: refused for this one
         monkeypatch.undo()

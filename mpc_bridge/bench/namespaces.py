@@ -35,6 +35,10 @@ _MOST_MEMBERS = 200
 _HINT = "run as root, or under: unshare --map-root-user --net"
 
 
+class Stranded(BaseException):
+    """The calling thread is in the wrong network and cannot go back: nobody may catch that and go on."""
+
+
 class Namespace:
     """An anonymous network namespace. It lasts until it is closed and no process is in it."""
 
@@ -63,7 +67,7 @@ class Namespace:
 
         Raises:
             NetworkError: it cannot be entered.
-            RuntimeError: the thread cannot go back. Nothing must go on in the wrong network: no caller handles this.
+            Stranded: the thread cannot go back.
         """
         with _back_home():
             if _libc().setns(self._descriptor, _CLONE_NEWNET):
@@ -237,7 +241,7 @@ def _back_home() -> Iterator[None]:
             yield
         finally:
             if _libc().setns(home, _CLONE_NEWNET):
-                raise RuntimeError(f"this thread cannot go back to its own network: {os.strerror(ctypes.get_errno())}")
+                raise Stranded(f"this thread cannot go back to its own network: {os.strerror(ctypes.get_errno())}")
     finally:
         os.close(home)
 

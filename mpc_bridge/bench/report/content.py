@@ -17,6 +17,7 @@ from mpc_bridge.bench.report.figures import (
     Source,
     compare,
     matrix,
+    widest,
 )
 from mpc_bridge.quantities import size, times
 
@@ -37,7 +38,7 @@ def content(sources: Sequence[Source]) -> tuple[Shown, Shown]:
     error_charts = _error_charts(errors)
     text = {
         "facts": _facts(sources, rows, names), "runs": [_run(source) for source in sources],
-        "sentences": words.answer(comparisons), "comparisons": _comparisons(comparisons, names["places"]),
+        "sentences": words.answer(compare(widest(rows))), "comparisons": _comparisons(comparisons, names["places"]),
         "comparison_places": names["places"], "legend": _legend(rows), "overview": overview,
         "rows": list(shown.values()), "squares": _squares(rows, shown),
         "without": [one for one in shown.values() if not one["amount"]], "spent": SPENT, "layer_tables": layers,

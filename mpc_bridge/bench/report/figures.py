@@ -173,6 +173,22 @@ def compare(rows: Iterable[Row]) -> tuple[Comparison, ...]:
         one.kind, MAJORITIES.index(one.majority), ADVERSARIES.index(one.adversary))))
 
 
+def widest(rows: Sequence[Row]) -> list[Row]:
+    """Of files that have the same network, the one with the most models there: what an answer in words rests on.
+
+    Machines differ, and a range over two of them would say so of security.
+    """
+    models: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        if row.amount is not None:
+            models.setdefault((row.cell.network, row.place), set()).add(row.cell.model)
+    best: dict[str, str] = {}
+    for (network, place), names in models.items():
+        if network not in best or len(names) > len(models[network, best[network]]):
+            best[network] = place
+    return [row for row in rows if best.get(row.cell.network) == row.place]
+
+
 def amount(source: Source, cell: Cell) -> Amount | None:
     """What a cell spent; None where it has no number that counts.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpc_bridge.bench.report import charts, details, words
 from mpc_bridge.bench.report.extra import needs
-from mpc_bridge.bench.report.figures import Comparison, Row, Source, compare, matrix, read
+from mpc_bridge.bench.report.figures import Comparison, Row, Source, compare, matrix, read, widest
 from mpc_bridge.bench.report.tables import plain, table
 from mpc_bridge.quantities import duration, span_times, times
 
@@ -28,8 +28,9 @@ def stored(root: Path) -> tuple[Source, ...]:
 def section(sources: Sequence[Source]) -> str:
     """What stands between the README's marks: the answer in words, the picture, and the tables behind it."""
     rows = matrix(sources)
-    places = list(dict.fromkeys(row.place for row in rows))
-    comparisons = compare(rows)
+    answered = widest(rows)
+    places = list(dict.fromkeys(row.place for row in answered))
+    comparisons = compare(answered)
     answers = table(("seconds, how many times as much", "settings", *(f"{place}>" for place in places)), [
         (*_compared(line[0]), *(_cell(place, line) for place in places)) for line in words.lines(comparisons)])
     light, dark = PICTURES
@@ -47,7 +48,7 @@ def section(sources: Sequence[Source]) -> str:
 def pictures(sources: Sequence[Source]) -> dict[str, str]:
     """File name → SVG. Raises UsageError when the extra ``report`` is not installed."""
     vl_convert = needs("vl_convert")
-    rows = _widest(matrix(sources))
+    rows = widest(matrix(sources))
     found = {}
     for name, (index, ground) in PICTURES.items():
         colour = {key: colours[index] for key, colours in charts.PALETTE.items()} | {"card": ground}
@@ -74,19 +75,6 @@ def _panels(rows: Sequence[Row], colour: Mapping[str, str]) -> dict[str, Any]:
                                  "color": colour["ink"], "subtitleColor": colour["muted"], "subtitlePadding": 3},
                        "width": _PANEL_WIDTH, **panel})
     return {"hconcat": panels, "spacing": 18, "padding": 4, "config": {**charts.config(colour), "font": _FONT}}
-
-
-def _widest(rows: Sequence[Row]) -> list[Row]:
-    """Of files that have the same network, the one with the most models there."""
-    models: dict[tuple[str, str], set[str]] = {}
-    for row in rows:
-        if row.amount is not None:
-            models.setdefault((row.cell.network, row.place), set()).add(row.cell.model)
-    best: dict[str, str] = {}
-    for (network, place), names in models.items():
-        if network not in best or len(names) > len(models[network, best[network]]):
-            best[network] = place
-    return [row for row in rows if best.get(row.cell.network) == row.place]
 
 
 def _shapes(rows: Sequence[Row]) -> str:

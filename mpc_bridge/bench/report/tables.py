@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from mpc_bridge.bench.records import SPENT
 from mpc_bridge.bench.report import details, words
-from mpc_bridge.bench.report.figures import Ratio, Row, Source, compare, matrix
+from mpc_bridge.bench.report.figures import Ratio, Row, Source, compare, matrix, widest
 from mpc_bridge.quantities import change, duration, grouped, size, span, times
 
 #: Columns of :func:`as_csv`. ``phase`` is one of the four, or ``spent``: all but setup.
@@ -44,8 +44,8 @@ def as_csv(sources: Sequence[Source]) -> str:
 def as_markdown(sources: Sequence[Source]) -> str:
     """The answer, every cell by network, the predictions' errors, the phases, and what was run."""
     rows = matrix(sources)
-    comparisons, errors = compare(rows), details.errors(rows)
-    parts = ["# What security costs", *map(plain, words.answer(comparisons))]
+    errors = details.errors(rows)
+    parts = ["# What security costs", *map(plain, words.answer(compare(widest(rows))))]
     for place, in_place in details.by_place(rows).items():
         parts += [f"## {plain(place)}: {plain(words.shape(in_place[0].network))}", cells_table(in_place)]
     parts += ["## How far to trust a prediction", plain(words.predictions(errors))]
