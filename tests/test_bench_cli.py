@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from mpc_bridge.circuit.serialize import save
 from mpc_bridge.cli import app
 from mpc_bridge.errors import ResultsError, UsageError
 from mpc_bridge.testing.specimens import specimen
+from tests.terminals import on_a_terminal
 
 PLUGIN = Path(__file__).resolve().parent / "plugin"
 Started = Callable[..., "subprocess.Popen[str]"]
@@ -166,24 +166,8 @@ def test_differing_outputs_refusals_and_limits(start: Started, out: Path) -> Non
 
 
 def test_a_terminal_sees_where_it_is(start: Started, out: Path) -> None:
-    ours, theirs = pty.openpty()
     words = [sys.executable, "-m", "mpc_bridge", "bench", "dense.circuit", "--backend", "plaintext", "--repeat", "1"]
-    with subprocess.Popen(words, cwd=out.parent, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs,
-                          env={**os.environ, "TERM": "xterm", "COLUMNS": "150"}) as process:
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                chunk = os.read(ours, 4096)
-            except OSError:  # Linux says so when the other side is closed
-                break
-            if not chunk:
-                break
-            seen += chunk
-        assert process.stdout is not None
-        shown = process.stdout.read()
-    os.close(ours)
-    assert process.returncode == 0
+    seen, shown = on_a_terminal(words, out.parent, 150)
     for words_seen in (b"warm-up", b"repetition 1 of 1", b"1 of 2 runs are done, about ", b": done, "):
         assert words_seen in seen
     assert b"plaintext" in shown and b"\x1b" not in shown
